@@ -1,0 +1,150 @@
+"""What a bundle says of itself: `manifest.json`, as frozen dataclasses.
+
+These types are also what the converters and the engines pass to the device, so they live here, in the leaf package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import BundleError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+BATCH = "batch"
+"""Name of the unknown batch dimension in every shape and graph."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a model. ``shape`` holds sizes, or names (``"batch"``) for sizes known at run time."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """Where a Keras layer's output went.
+
+    ``path`` is the Keras layer's path (``outer/inner``); ``value`` the ONNX value that holds it, None where it was fused
+    away; ``order[i]`` the logical (Keras) axis that physical axis i of the ONNX value holds; ``dtype`` as numpy names it.
+    """
+
+    path: str
+    value: str | None
+    order: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file of a bundle.
+
+    ``kind``: graph, engine, recipe, layers (a realised layer table) or golden. ``precision``: fp32, fp16, int8, …;
+    ``target``: onnxruntime, tensorrt, tensorrt-rtx (an FP32 graph, which every target reads, has None).
+    ``details`` is what only that kind has: an engine's builder version and compute capabilities, say.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    kind: str
+    precision: str | None = None
+    target: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An optimization profile: the batch sizes an engine accepts (minimum, maximum) and is tuned for (optimum)."""
+
+    minimum: int = 1
+    optimum: int = 1
+    maximum: int = 8
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of `manifest.json`.
+
+    ``task`` is ``classification``, ``regression`` or ``""`` (unknown), ``labels`` the class names where known.
+    ``sensitivity`` is, per output, the largest change of Keras's own output under random elementwise ±2e-7 relative
+    changes of the golden inputs, relative to the output's scale: no parity threshold is tighter than 10 times that.
+    ``simulated`` holds, per precision and output, the error of the simulated recipe on the golden inputs.
+    ``key`` is the content key of the build (see engines.cache); ``commands`` the lines that would build the same engines.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    artifacts: tuple[Artifact, ...]
+    layers: tuple[LayerOutput, ...] = ()
+    profile: Profile = Profile()
+    task: str = ""
+    labels: tuple[str, ...] = ()
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    sensitivity: dict[str, float] = field(default_factory=dict)
+    simulated: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    commands: dict[str, str] = field(default_factory=dict)
+    key: str = ""
+    schema: int = SCHEMA
+
+    def find(self, kind: str, precision: str | None = None, target: str | None = None) -> Artifact | None:
+        """The first artifact of that kind, precision and target (None matches any), or None."""
+        for artifact in self.artifacts:
+            if artifact.kind == kind and precision in (None, artifact.precision) and target in (None, artifact.target):
+                return artifact
+        return None
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def read_manifest(folder: Path | str) -> Manifest:
+    """Reads `manifest.json` of a bundle's folder. Raises BundleError where it is missing, broken or of another schema."""
+    path = Path(folder) / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(
+            "no bundle is here", where=str(folder), expected=f"a folder with {MANIFEST}", fix="build one: make engine"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot be read ({error})", where=str(path), fix="build the bundle again: make engine") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise BundleError(
+            "the bundle was written by another version of kerasrt",
+            where=str(path),
+            expected=f"schema {SCHEMA}",
+            found=str(found),
+            fix="build the bundle again with this version",
+        )
+    try:
+        return Manifest(
+            **{
+                **data,
+                "inputs": tuple(_spec(x) for x in data["inputs"]),
+                "outputs": tuple(_spec(x) for x in data["outputs"]),
+                "artifacts": tuple(Artifact(**x) for x in data["artifacts"]),
+                "layers": tuple(LayerOutput(**{**x, "order": tuple(x["order"])}) for x in data["layers"]),
+                "profile": Profile(**data["profile"]),
+                "labels": tuple(data["labels"]),
+            }
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"a field is missing or unknown ({error})", where=str(path), fix="build the bundle again: make engine"
+        ) from error
+
+
+def _spec(data: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(data["name"], tuple(data["shape"]), data["dtype"])
