@@ -23,7 +23,7 @@ def sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _os_errors(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """An OSError while writing becomes one sentence that names the path."""
     try:
         yield
@@ -39,7 +39,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     Raises KerasrtError when the folder cannot be written or the disk is full; ``path`` is then as it was.
     """
     path = Path(path)
-    with _os_errors(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -56,12 +56,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path | str) -> Iterator[Path]:
-    """Yields a temporary folder beside ``path``; on success it takes the place of ``path``, on any failure it is removed.
+    """Yields a temporary folder beside ``path``; on success it takes the place of ``path``, on any failure it is
+    removed.
 
     An older folder at ``path`` stays untouched until the new one is whole. Raises KerasrtError as `replacing` does.
     """
     path = Path(path)
-    with _os_errors(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:

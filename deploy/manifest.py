@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deploy.errors import BundleError
 
 SCHEMA = 1
@@ -32,8 +34,9 @@ class TensorSpec:
 class LayerOutput:
     """Where a Keras layer's output went.
 
-    ``path`` is the Keras layer's path (``outer/inner``); ``value`` the ONNX value that holds it, None where it was fused
-    away; ``order[i]`` the logical (Keras) axis that physical axis i of the ONNX value holds; ``dtype`` as numpy names it.
+    ``path`` is the Keras layer's path (``outer/inner``); ``value`` the ONNX value that holds it, None where it was
+    fused away; ``order[i]`` the logical (Keras) axis that physical axis i of the ONNX value holds; ``dtype`` as numpy
+    names it.
     """
 
     path: str
@@ -76,8 +79,8 @@ class Manifest:
     ``task`` is ``classification``, ``regression`` or ``""`` (unknown), ``labels`` the class names where known.
     ``sensitivity`` is, per output, the largest change of Keras's own output under random elementwise ±2e-7 relative
     changes of the golden inputs, relative to the output's scale: no parity threshold is tighter than 10 times that.
-    ``simulated`` holds, per precision and output, the error of the simulated recipe on the golden inputs.
-    ``key`` is the content key of the build (see engines.cache); ``commands`` the lines that would build the same engines.
+    ``simulated`` holds, per precision and output, the error of the simulated recipe on the golden inputs. ``key`` is
+    the content key of the build (see engines.cache); ``commands`` the lines that would build the same engines.
     """
 
     name: str
@@ -109,7 +112,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path | str) -> Manifest:
-    """Reads `manifest.json` of a bundle's folder. Raises BundleError where it is missing, broken or of another schema."""
+    """Reads `manifest.json` in a folder. Raises BundleError where it is missing, broken or of another schema."""
     path = Path(folder) / MANIFEST
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +121,9 @@ def read_manifest(folder: Path | str) -> Manifest:
             "no bundle is here", where=str(folder), expected=f"a folder with {MANIFEST}", fix="build one: make engine"
         ) from error
     except (OSError, ValueError) as error:
-        raise BundleError(f"cannot be read ({error})", where=str(path), fix="build the bundle again: make engine") from error
+        raise BundleError(
+            f"cannot be read ({error})", where=str(path), fix="build the bundle again: make engine"
+        ) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BundleError(
@@ -129,22 +134,58 @@ def read_manifest(folder: Path | str) -> Manifest:
             fix="build the bundle again with this version",
         )
     try:
-        return Manifest(
-            **{
-                **data,
-                "inputs": tuple(_spec(x) for x in data["inputs"]),
-                "outputs": tuple(_spec(x) for x in data["outputs"]),
-                "artifacts": tuple(Artifact(**x) for x in data["artifacts"]),
-                "layers": tuple(LayerOutput(**{**x, "order": tuple(x["order"])}) for x in data["layers"]),
-                "profile": Profile(**data["profile"]),
-                "labels": tuple(data["labels"]),
-            }
-        )
-    except (KeyError, TypeError, AttributeError) as error:
+        return _manifest(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fix = "build the bundle again: make engine"
         raise BundleError(
-            f"a field is missing or unknown ({error})", where=str(path), fix="build the bundle again: make engine"
+            f"a field is missing, unknown or of a wrong type ({error})", where=str(path), fix=fix
         ) from error
 
 
+def _manifest(data: dict[str, Any]) -> Manifest:
+    manifest = Manifest(
+        **{
+            **data,
+            "inputs": tuple(_spec(item) for item in data["inputs"]),
+            "outputs": tuple(_spec(item) for item in data["outputs"]),
+            "artifacts": tuple(Artifact(**item) for item in data["artifacts"]),
+            "layers": tuple(LayerOutput(**{**item, "order": tuple(item["order"])}) for item in data["layers"]),
+            "profile": Profile(**data["profile"]),
+            "labels": tuple(data["labels"]),
+            "sensitivity": {name: float(value) for name, value in data["sensitivity"].items()},
+            "simulated": {
+                precision: {name: {k: float(v) for k, v in metrics.items()} for name, metrics in outputs.items()}
+                for precision, outputs in data["simulated"].items()
+            },
+        }
+    )
+    for part in (manifest, manifest.profile, *manifest.artifacts, *manifest.layers):
+        _check_types(part)
+    return manifest
+
+
 def _spec(data: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(data["name"], tuple(data["shape"]), data["dtype"])
+    spec = TensorSpec(data["name"], tuple(data["shape"]), data["dtype"])
+    _check_types(spec)
+    if not all(isinstance(size, (int, str)) for size in spec.shape):
+        raise TypeError(f"shape of {spec.name}")
+    np.dtype(spec.dtype)
+    return spec
+
+
+_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "str | None": (str, type(None)),
+    "dict": dict,
+    "tuple": tuple,
+    "Profile": Profile,
+}
+
+
+def _check_types(part: Any) -> None:
+    """Raises TypeError where a field holds another kind of JSON value than its annotation says."""
+    for item in dataclasses.fields(part):
+        kind = str(item.type).split("[", 1)[0]
+        if not isinstance(getattr(part, item.name), _TYPES[kind]):
+            raise TypeError(f"{item.name} of {type(part).__name__}")

@@ -1,0 +1,123 @@
+"""The command `kerasrt`, and what every command of the project shares.
+
+A command is a module with a one-line docstring (its help), ``add_arguments(parser)`` and ``run(arguments) -> exit
+code``. `kerasrt NAME` finds it by the entry point NAME in group ``kerasrt.commands``, whose value is the module's
+dotted name; `python -m package.module` calls `run_module` and needs no look-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from deploy.errors import KerasrtError
+
+GROUP = "kerasrt.commands"
+
+
+def run_module(module: ModuleType, argv: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
+    """Parses ``argv`` (the process's arguments when None) for a command module, runs it, and exits.
+
+    Exit code: what `run` returns; a KerasrtError's own after ``error: ...`` on stderr; 2 for wrong arguments; 130 for
+    Ctrl-C; 141 where the reader of our output went away.
+    """
+    parser = argparse.ArgumentParser(prog=program or _program(), description=module.__doc__)
+    module.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        code = module.run(arguments)
+        sys.stdout.flush()
+    except KerasrtError as error:
+        _finish_output()
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
+        code = 141
+    except MemoryError:
+        print("error: out of memory\n  to do: use a smaller batch", file=sys.stderr)
+        code = 2
+    sys.exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The console script `kerasrt`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = _commands()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview(commands))
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"kerasrt {version('kerasrt')}")
+        sys.exit(0)
+    name = arguments[0]
+    if name not in commands:
+        known = ", ".join(sorted(commands)) or "none is installed: pip install -e . in the project's folder"
+        print(f"error: kerasrt has no command {name!r}\n  expected: {known}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        module = importlib.import_module(commands[name])
+    except ImportError as error:
+        print(f"error: kerasrt {name} cannot be loaded ({error})", file=sys.stderr)
+        sys.exit(2)
+    run_module(module, arguments[1:], program=f"kerasrt {name}")
+
+
+def add_bundle_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundle", metavar="FOLDER", help="the bundle's folder, or an .onnx file (default: build/current)"
+    )
+
+
+def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    from deploy.selection import BACKENDS
+
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", metavar="NAME", help=", ".join(BACKENDS))
+    parser.add_argument("--precision", metavar="NAME", help="run this precision and no other: fp32, fp16, int8, ...")
+
+
+def _program() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = spec.name.removesuffix(".__main__") if spec is not None else ""
+    return f"python -m {name}" if name else os.path.basename(sys.argv[0])
+
+
+def _commands() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
+def _overview(commands: dict[str, str]) -> str:
+    lines = ["usage: kerasrt COMMAND ...", "", "commands:"]
+    width = max((len(name) for name in commands), default=0)
+    for name in sorted(commands):
+        try:
+            text = (importlib.import_module(commands[name]).__doc__ or "").split("\n", 1)[0]
+        except ImportError as error:
+            text = f"(not available: {error})"
+        lines.append(f"  {name:<{width}}  {text}")
+    if not commands:
+        lines.append("  none is installed: pip install -e . in the project's folder")
+    return "\n".join([*lines, "", "kerasrt COMMAND --help tells more."])
+
+
+def _finish_output() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

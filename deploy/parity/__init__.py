@@ -1,0 +1,1 @@
+"""How close two sets of outputs are, and whether that is close enough: metrics, thresholds, comparison, report."""

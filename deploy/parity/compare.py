@@ -1,0 +1,107 @@
+"""Compares what a runtime gives with what Keras gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy.errors import BundleError
+from deploy.manifest import Manifest
+from deploy.npz import Array
+from deploy.parity.metrics import Metrics, measure
+from deploy.parity.thresholds import Threshold, threshold
+
+Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output, or one Keras layer's output, against its reference."""
+
+    name: str
+    metrics: Metrics
+    threshold: Threshold
+
+    @property
+    def passed(self) -> bool:
+        return self.threshold.holds(self.metrics)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The verdict: every output within its threshold.
+
+    ``outputs`` follows the model's outputs, ``layers`` the order of computation (empty unless layers were asked for).
+    Layers are a diagnosis and do not change ``passed``; they are compared on the FP32 graph, where they have names.
+    ``reference`` says what the expected values come from, ``samples`` how many there were.
+    """
+
+    outputs: tuple[Comparison, ...]
+    reference: str
+    samples: int
+    backend: str
+    precision: str
+    layers: tuple[Comparison, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(comparison.passed for comparison in self.outputs)
+
+    @property
+    def metrics(self) -> dict[str, Metrics]:
+        """Metrics by output name."""
+        return {comparison.name: comparison.metrics for comparison in self.outputs}
+
+    @property
+    def first_diverging(self) -> Comparison | None:
+        """The first compared layer, in order of computation, that is not within its threshold."""
+        return next((comparison for comparison in self.layers if not comparison.passed), None)
+
+
+def compare_outputs(
+    manifest: Manifest, precision: str | None, reference: Mapping[str, Array], actual: Mapping[str, Array]
+) -> tuple[Comparison, ...]:
+    """Holds every output against its reference. Raises BundleError where one is missing or of another shape."""
+    simulated = manifest.simulated.get(precision or "", {})
+    compared = []
+    for spec in manifest.outputs:
+        bound = threshold(precision, manifest.sensitivity.get(spec.name, 0.0), simulated.get(spec.name))
+        compared.append(_compare(spec.name, reference, actual, bound))
+    return tuple(compared)
+
+
+def compare_layers(
+    manifest: Manifest, reference: Mapping[str, Array], actual: Mapping[str, Array]
+) -> tuple[Comparison, ...]:
+    """Holds Keras layers (by path, in Keras's layout) against the FP32 graph's, in the manifest's order."""
+    bound = threshold("fp32", max(manifest.sensitivity.values(), default=0.0))
+    paths = [layer.path for layer in manifest.layers if layer.path in reference and layer.path in actual]
+    return tuple(_compare(path, reference, actual, bound) for path in paths)
+
+
+def run_in_slices(run: Run, inputs: Mapping[str, Array], limits: tuple[int, int] | None) -> dict[str, Array]:
+    """Runs a batch in slices that ``limits`` (smallest and largest batch) allow; joins the outputs along axis 0."""
+    batch = len(next(iter(inputs.values())))
+    if limits is None or batch <= limits[1]:
+        return dict(run(inputs))
+    parts = [
+        run({name: array[start : start + limits[1]] for name, array in inputs.items()})
+        for start in range(0, batch, limits[1])
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _compare(name: str, reference: Mapping[str, Array], actual: Mapping[str, Array], bound: Threshold) -> Comparison:
+    try:
+        return Comparison(name, measure(reference[name], actual[name]), bound)
+    except (KeyError, ValueError) as error:
+        found = f"nothing named {error}" if isinstance(error, KeyError) else str(error)
+        raise BundleError(
+            "cannot be compared with its reference",
+            where=name,
+            expected="values of the reference's shape",
+            found=found,
+            fix="the reference belongs to another model; build the bundle again, or name the right one",
+        ) from error
