@@ -1,0 +1,36 @@
+"""Real images for the ResNets: scikit-learn's digits, and photographs that scikit-image carries."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEED = 9
+
+
+def digits_split() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """1,797 handwritten digits: images (items, 8, 8, 1) from 0 to 1 and labels, to train on (80%) and held out (20%)."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = (digits.images[..., None] / 16.0).astype(np.float32)
+    labels = digits.target.astype(np.int64)
+    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=SEED)
+    return x, y, x_test, y_test
+
+
+def photographs(count: int, size: int = 224) -> NDArray[np.float32]:
+    """``count`` crops of real photographs, (count, size, size, 3), RGB, values from -1 to 1."""
+    from skimage import data
+    from skimage.transform import resize
+
+    rng = np.random.default_rng(SEED)
+    sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    crops = []
+    for i in range(count):
+        source = sources[i % len(sources)]
+        side = int(rng.integers(size, min(source.shape[:2]) + 1))
+        top, left = (int(rng.integers(0, length - side + 1)) for length in source.shape[:2])
+        crops.append(resize(source[top : top + side, left : left + side], (size, size), anti_aliasing=True))
+    return (np.stack(crops) * 2.0 - 1.0).astype(np.float32)
