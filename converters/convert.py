@@ -1,0 +1,130 @@
+"""From a Keras model to a clean ONNX graph: trace, lower, clean, finish."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import ConversionError
+from deploy.manifest import LayerOutput
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+    from converters.report import Report
+
+OPSET = 18
+"""The lowest opset that has all operations the lowerings write; TensorRT 10 and every current ONNX Runtime read it."""
+
+LAYOUTS = ("nhwc", "nchw")
+EXPORTERS = ("auto", "direct", "tf2onnx")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted model: the graph, where each Keras layer's output is in it, and how each layer was converted."""
+
+    model: ir.Model
+    layers: tuple[LayerOutput, ...]
+    report: Report
+
+
+def convert(
+    model: Any,
+    opset: int | None = None,
+    input_layout: str = "nhwc",
+    exporter: str = "auto",
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> onnx.ModelProto:
+    """Converts a Keras model in memory to an ONNX model.
+
+    Args:
+        model: a built Keras model; it is not changed.
+        opset: ONNX opset of the graph, 18 (the default) to 23.
+        input_layout: ``nhwc``, images as Keras has them, or ``nchw``, channels first for a camera pipeline that gives them so.
+        exporter: ``auto`` lowers every operation and hands layers that cannot be opened to tf2onnx; ``direct`` refuses those;
+            ``tf2onnx`` hands it the whole model.
+        shapes: input name -> shape, for inputs with unknown sizes besides the batch.
+
+    Raises:
+        ConversionError: a layer cannot be converted; the error names it and says why.
+    """
+    import onnx_ir as ir
+
+    converted = convert_model(model, opset=opset, input_layout=input_layout, exporter=exporter, shapes=shapes)
+    return ir.serde.serialize_model(converted.model)
+
+
+def convert_model(
+    model: Any,
+    *,
+    opset: int | None = None,
+    input_layout: str = "nhwc",
+    exporter: str = "auto",
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> Conversion:
+    """As `convert`, with the layer map and the report beside the graph."""
+    _check_arguments(model, opset, input_layout, exporter)
+    import onnx_ir as ir
+
+    from converters import fallback, metadata, passes, registry
+    from converters.lowering import lower
+    from converters.report import report
+    from converters.tracing import trace
+
+    start = time.perf_counter()
+    if exporter == "tf2onnx":
+        return fallback.convert_whole(model, opset or OPSET, shapes or {})
+    traced = trace(model, is_leaf=lambda layer: registry.lowering_of(layer) is not None, shapes=shapes)
+    if exporter == "direct":
+        fallback.refuse_unopened(traced)
+    lowered = lower(traced, opset or OPSET, channels_first_inputs=input_layout == "nchw")
+    result = ir.Model(
+        lowered.graph,
+        ir_version=8 if (opset or OPSET) < 19 else 10,
+        producer_name="kerasrt",
+        producer_version=importlib.metadata.version("kerasrt") if _installed() else "",
+        metadata_props=metadata.describe(model),
+    )
+    passes.clean(result)
+    layers = layer_map(result.graph, lowered.layers)
+    return Conversion(result, layers, report(traced, result, time.perf_counter() - start))
+
+
+def layer_map(graph: ir.Graph, lowered: Any) -> tuple[LayerOutput, ...]:
+    """The layer map: each Keras layer's output value by name, or None where a pass fused it away."""
+    names = {value.name for node in graph for value in node.outputs} | {value.name for value in graph.inputs}
+    return tuple(
+        LayerOutput(layer.path, layer.name if layer.name in names else None, layer.order, layer.dtype)
+        for layer in lowered
+    )
+
+
+def _check_arguments(model: Any, opset: int | None, input_layout: str, exporter: str) -> None:
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ConversionError(
+            "this is not a Keras model",
+            where="convert",
+            expected="a keras.Model of Keras 3 (a file goes to converters.export)",
+            found=f"{type(model).__module__}.{type(model).__qualname__}",
+            fix="load a file with converters.load; a tf_keras model: save it as .h5 and convert the file",
+        )
+    for flag, value, allowed in (("input_layout", input_layout, LAYOUTS), ("exporter", exporter, EXPORTERS)):
+        if value not in allowed:
+            raise ConversionError("unknown value", where=flag, expected=" or ".join(allowed), found=str(value))
+    if opset is not None and not OPSET <= opset <= 23:
+        raise ConversionError("unsupported opset", where="opset", expected=f"{OPSET} to 23", found=str(opset))
+
+
+def _installed() -> bool:
+    try:
+        importlib.metadata.version("kerasrt")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

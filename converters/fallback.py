@@ -1,0 +1,128 @@
+"""Layers that cannot be opened go through tf2onnx and are inlined under the layer's name."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import onnx
+import onnx_ir as ir
+from keras import KerasTensor, tree
+
+from converters import keras_internals, layout, tracing
+from converters.lowering import Builder, Tensor
+from converters.registry import Lowering
+from converters.tracing import Call, Trace
+from deploy.errors import ConversionError
+
+if TYPE_CHECKING:
+    from converters.convert import Conversion
+
+
+def refuse_unopened(trace: Trace) -> None:
+    """Raises for the first layer that neither opens nor has a lowering (``exporter='direct'``)."""
+    for call in trace.calls:
+        if call.why:
+            raise _cannot(call, "it cannot be opened: " + call.why)
+
+
+def fallback(call: Call) -> Lowering:
+    """The lowering of a call that has none: tf2onnx for a layer, an error for an operation.
+
+    Raises ConversionError naming the layer, its configuration and the lines that would lower the operation.
+    """
+    if not isinstance(call.operation, keras.layers.Layer):
+        raise _cannot(call, f"the operation {type(call.operation).__name__} has no lowering")
+    if keras.backend.backend() != "tensorflow":
+        raise _cannot(call, f"it cannot be opened ({call.why}), and tf2onnx needs the TensorFlow backend of Keras")
+    return _inline
+
+
+def _inline(g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
+    """Exports the layer alone with tf2onnx and copies its nodes into the graph."""
+    inputs = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Tensor)]
+
+    def call(*values: Any) -> Any:
+        given = iter(values)
+        a, k = tree.map_structure(lambda x: next(given) if isinstance(x, Tensor) else x, (args, kwargs))
+        return tree.flatten(layer(*a, **k))
+
+    specs = [(f"input_{i}", x.shape, str(x.dtype)) for i, x in enumerate(inputs)]
+    model = _from_function(call, specs, g.graph.opset_imports[""], f"layer '{g.path}' ({type(layer).__name__})")
+    graph = ir.serde.deserialize_model(model).graph
+    mapping: dict[ir.Value | None, ir.Value | None] = {None: None}
+    mapping.update(zip(graph.inputs, (g.identity(x).value for x in inputs), strict=True))
+    for value in graph.initializers.values():
+        assert value.const_value is not None
+        mapping[value] = g.constant(value.const_value.numpy(), "constant")
+    for node in graph:
+        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+        produced = g.op(node.op_type, *(mapping[x] for x in node.inputs), outputs=len(node.outputs), **attributes)
+        mapping.update(zip(node.outputs, produced if isinstance(produced, tuple) else (produced,), strict=True))
+    results = []
+    for value, expected in zip(graph.outputs, tree.flatten(g.outputs), strict=True):
+        found = mapping[value]
+        assert found is not None
+        results.append(Tensor(found, layout.identity(len(expected.shape))))
+    return results
+
+
+def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | None]]) -> Conversion:
+    """The whole model through tf2onnx, with Keras's names of inputs and outputs; no layer map."""
+    from converters.convert import Conversion
+    from converters.report import Report
+
+    start = time.perf_counter()
+    traced = tracing.trace(model, is_leaf=lambda layer: layer is not model, shapes=shapes)
+    specs = [(name, tuple(x.shape), str(x.dtype)) for name, x in traced.inputs]
+    structure = keras_internals.input_structure(model)
+
+    def call(*values: Any) -> Any:
+        return tree.flatten(model(tree.pack_sequence_as(structure, list(values)), training=False))
+
+    proto = _from_function(call, specs, opset, f"model '{model.name}'")
+    converted = ir.serde.deserialize_model(proto)
+    for value, (name, _) in zip(converted.graph.outputs, traced.outputs, strict=True):
+        value.name = name
+    operations = dict(Counter(node.op_type for node in converted.graph))
+    return Conversion(converted, (), Report((), operations, time.perf_counter() - start))
+
+
+def _from_function(function: Any, specs: list[tuple[str, Any, str]], opset: int, where: str) -> onnx.ModelProto:
+    import tensorflow as tf
+    import tf2onnx
+
+    signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in specs]
+    try:
+        model, _ = tf2onnx.convert.from_function(tf.function(function), input_signature=signature, opset=min(opset, 18))
+    except Exception as error:  # tf2onnx raises whatever its handlers raise
+        raise ConversionError(
+            f"tf2onnx cannot convert it either ({type(error).__name__}: {error})",
+            where=where,
+            fix="write it with keras.ops, or register a lowering (docs/extending.md)",
+        ) from error
+    assert isinstance(model, onnx.ModelProto)
+    return model
+
+
+def _cannot(call: Call, why: str) -> ConversionError:
+    operation = call.operation
+    config = operation.get_config() if isinstance(operation, keras.layers.Layer) else _shapes(call)
+    name = type(operation).__name__
+    return ConversionError(
+        f"{name} cannot be converted: {why}",
+        where=f"layer '{call.path or operation.name}'",
+        found=str(config)[:500],
+        fix=(
+            f"register a lowering: @converters.lowers({name}) / "
+            f"def lower_{name.lower()}(g, op, x): / return Tensor(g.op('ONNX operation', x.value), x.order)"
+        ),
+    )
+
+
+def _shapes(call: Call) -> str:
+    tensors = [x for x in tree.flatten((call.args, call.kwargs)) if isinstance(x, KerasTensor)]
+    return ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in tensors)

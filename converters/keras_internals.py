@@ -1,0 +1,111 @@
+"""The only file that names `keras.src`: what tracing needs beyond Keras's public API.
+
+Used internals, each checked by tests/converters/test_keras_internals.py so that a Keras upgrade breaks here and nowhere else:
+the Operation classes of `keras.src.ops`, `Operation.symbolic_call` and `Layer.symbolic_call`, the `Node` that a layer
+records of a symbolic call, the functions of `keras.src.backend`, `Functional._inputs_struct`, `_build_shapes_dict`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras.src import backend
+from keras.src.activations import activations
+from keras.src.backend.common.keras_tensor import any_symbolic_tensors
+from keras.src.layers import layer as layer_module
+from keras.src.ops import core, einops, image, linalg, math, nn, numpy
+from keras.src.ops.operation import Operation
+
+__all__ = ["activations", "core", "einops", "image", "linalg", "math", "nn", "numpy"]
+
+_LOCK = threading.RLock()
+
+SymbolicCall = Callable[..., Any]
+
+
+def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    """Output specification by abstract evaluation of ``call``: the answer when an operation's own shape rule is wrong."""
+    return Operation.compute_output_spec(operation, *args, **kwargs)
+
+
+def input_structure(model: Any) -> Any:
+    """The structure of KerasTensors a model is called with, or None when it was never built.
+
+    Functional and Sequential models know their input tensors; a subclassed model knows the shapes it was built with.
+    """
+    if getattr(model, "_inputs_struct", None) is not None:
+        return model._inputs_struct
+    functional = getattr(model, "_functional", None)
+    if functional is not None:
+        return functional._inputs_struct
+    shapes = getattr(model, "_build_shapes_dict", None)
+    if not shapes:
+        return None
+    values = list(shapes.values())
+    structure = values[0] if len(values) == 1 else values
+    dtype = getattr(model, "input_dtype", None) or "float32"
+    counter = iter(range(1_000_000))
+
+    def leaf(shape: tuple[int | None, ...]) -> Any:
+        return keras.KerasTensor((None, *shape[1:]), dtype=dtype, name=f"input_{next(counter)}")
+
+    return _map_shapes(leaf, structure)
+
+
+def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
+    if isinstance(structure, dict):
+        return {key: _map_shapes(leaf, value) for key, value in structure.items()}
+    if isinstance(structure, (list, tuple)) and any(isinstance(x, (list, tuple, dict)) for x in structure):
+        return type(structure)(_map_shapes(leaf, value) for value in structure)
+    return leaf(tuple(structure))
+
+
+@contextlib.contextmanager
+def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
+    """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, **kwargs)``.
+
+    Three things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so that
+    the model's own graph is not written to) and the backend functions that layers call directly, which go to the public
+    operation of the same name when an argument is symbolic.
+    """
+    with _LOCK, contextlib.ExitStack() as undo:
+
+        def replace(owner: Any, name: str, value: Any) -> None:
+            undo.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+
+        replace(Operation, "symbolic_call", replacement)
+        undo.callback(setattr, keras.layers.Layer, "symbolic_call", keras.layers.Layer.symbolic_call)
+        keras.layers.Layer.symbolic_call = replacement
+        replace(layer_module, "Node", _no_node)
+        for module, name, public in _backend_functions():
+            replace(module, name, _redirected(getattr(module, name), public))
+        yield
+
+
+def _no_node(*args: Any, **kwargs: Any) -> None:
+    """Stands in for Node while tracing: nothing is recorded in the model."""
+
+
+def _backend_functions() -> list[tuple[Any, str, Callable[..., Any]]]:
+    """(module, name, public operation) of each backend function for which keras.ops has an operation of the same name."""
+    found = []
+    for module in (backend.numpy, backend.nn, backend.math, backend.image, backend.linalg, backend):
+        for name, function in vars(module).items():
+            public = getattr(keras.ops, name, None)
+            if callable(public) and callable(function) and not isinstance(function, type):
+                found.append((module, name, public))
+    for name in ("cast", "convert_to_tensor", "shape", "stop_gradient"):
+        found.append((backend.core, name, getattr(keras.ops, name)))
+    return found
+
+
+def _redirected(real: Callable[..., Any], public: Callable[..., Any]) -> Callable[..., Any]:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return (public if any_symbolic_tensors(args, kwargs) else real)(*args, **kwargs)
+
+    return function

@@ -1,0 +1,175 @@
+"""Loads Keras models from files: `.keras`, legacy `.h5`, TensorFlow SavedModel. Safe by default, without the optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import ConversionError
+
+H5_SUFFIXES = (".h5", ".hdf5")
+_H5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def load(
+    path: Path | str, custom_objects: Mapping[str, Any] | Sequence[str] | None = None, *, trust_lambda: bool = False
+) -> Any:
+    """Loads a model for conversion: not compiled, so that a model of another Keras backend or optimizer loads too.
+
+    Args:
+        path: a `.keras` file, a legacy `.h5`/`.hdf5` file or the folder of a SavedModel.
+        custom_objects: name -> class, or a sequence of ``module:Class`` to import.
+        trust_lambda: allow Lambda layers and pickled code. Loading such a file runs code that is in it.
+
+    Returns: a keras.Model. A SavedModel becomes one whose only layer is its serving signature.
+
+    Raises:
+        ConversionError: the file is missing, truncated or of another kind, has a Lambda without ``trust_lambda``, or an
+            unknown class.
+    """
+    path = Path(path)
+    classes = _custom_objects(custom_objects)
+    if not path.exists():
+        raise ConversionError(
+            "no such file", where=str(path), expected="a .keras, .h5 or .hdf5 file, or a SavedModel folder"
+        )
+    if path.is_dir():
+        if not (path / "saved_model.pb").exists():
+            raise ConversionError("this folder is not a SavedModel", where=str(path), expected="a saved_model.pb in it")
+        return _saved_model(path)
+    _check_container(path)
+    _quiet_tensorflow()
+    import keras
+
+    from converters import layers  # noqa: F401  (registers CBAM)
+
+    with _clear_errors(path, trust_lambda):
+        return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not trust_lambda)
+
+
+def _check_container(path: Path) -> None:
+    """The file must be what its name says, before Keras reads it."""
+    suffix = path.suffix.lower()
+    if suffix not in (".keras", *H5_SUFFIXES):
+        raise ConversionError(
+            f"unknown kind of model file '{suffix}'",
+            where=str(path),
+            expected=".keras, .h5, .hdf5 or a SavedModel folder",
+        )
+    try:
+        with open(path, "rb") as stream:
+            magic = stream.read(8)
+    except OSError as error:
+        raise ConversionError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    if suffix == ".keras" and not zipfile.is_zipfile(path):
+        found = "an HDF5 file" if magic == _H5_MAGIC else f"{path.stat().st_size} bytes that are no zip archive"
+        raise ConversionError(
+            "this is not a whole .keras file",
+            where=str(path),
+            expected="a zip archive",
+            found=found,
+            fix="rename an HDF5 file to .h5; save or copy a truncated file again",
+        )
+    if suffix in H5_SUFFIXES and magic != _H5_MAGIC:
+        raise ConversionError(
+            "this is not an HDF5 file",
+            where=str(path),
+            expected="the HDF5 signature",
+            found=repr(magic),
+            fix="save or copy the file again; a zip archive is a .keras file",
+        )
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path, trust_lambda: bool) -> Iterator[None]:
+    """Whatever Keras raises of a bad file becomes one error that says what to do."""
+    try:
+        yield
+    except ConversionError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if "Lambda" in text and ("unsafe" in text or "safe_mode" in text) and not trust_lambda:
+            raise ConversionError(
+                "the model has a Lambda layer, and loading one runs code that is in the file",
+                where=str(path),
+                found=text[:300],
+                fix="replace it by a layer class, or pass --trust-lambda if you trust where the file comes from",
+            ) from error
+        if (
+            "custom object" in text
+            or "Could not locate class" in text
+            or "Unknown layer" in text
+            or "Could not deserialize" in text
+        ):
+            raise ConversionError(
+                "the model uses a class that is not known here",
+                where=str(path),
+                found=text[:300],
+                fix="name it with --custom-objects module:Class (the module must be importable)",
+            ) from error
+        raise ConversionError(
+            "the file cannot be loaded, it may be corrupted",
+            where=str(path),
+            found=f"{type(error).__name__}: {text[:300]}",
+            fix="save the model again with the Keras that trained it",
+        ) from error
+
+
+def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    found = {}
+    for entry in given:
+        module, _, name = entry.partition(":")
+        try:
+            found[name] = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConversionError(
+                f"cannot be imported ({error})",
+                where=f"--custom-objects {entry}",
+                expected="module:Class",
+                fix="run from the folder that holds the module, or set PYTHONPATH",
+            ) from error
+    return found
+
+
+def _saved_model(path: Path) -> Any:
+    """A TensorFlow SavedModel as a Keras model around its serving signature."""
+    _quiet_tensorflow()
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ConversionError("a SavedModel needs the TensorFlow backend of Keras", where=str(path))
+    import tensorflow as tf
+
+    with _clear_errors(path, trust_lambda=False):
+        signatures = tf.saved_model.load(str(path)).signatures
+        if not signatures:
+            raise ConversionError(
+                "the SavedModel has no signature", where=str(path), fix="save it with model.export(path)"
+            )
+        name = (
+            "serve"
+            if "serve" in signatures
+            else "serving_default"
+            if "serving_default" in signatures
+            else min(signatures)
+        )
+        specs = signatures[name].structured_input_signature[1]
+        inputs = {
+            key: keras.Input(tuple(spec.shape)[1:], dtype=spec.dtype.name, name=key) for key, spec in specs.items()
+        }
+        layer = keras.layers.TFSMLayer(str(path), call_endpoint=name)
+        outputs = layer(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
+        return keras.Model(inputs, outputs, name=path.name)
+
+
+def _quiet_tensorflow() -> None:
+    """TensorFlow's start-up messages say nothing about the user's model."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,349 @@
+"""Lowers a trace to an ONNX graph: one small function per operation, values that carry their axis order."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from keras import KerasTensor, ops, tree
+from numpy.typing import NDArray
+from onnxscript import GraphBuilder
+
+from converters import layout
+from converters.layout import Order, Shape
+from converters.registry import lowering_of
+from converters.tracing import Call, Trace, Weight
+from deploy.errors import ConversionError
+from deploy.manifest import BATCH
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An ONNX value and the logical axis that each of its physical axes holds (see converters.layout)."""
+
+    value: ir.Value
+    order: Order
+
+    @property
+    def rank(self) -> int:
+        return len(self.order)
+
+    @property
+    def dims(self) -> tuple[int | ir.SymbolicDim, ...]:
+        """Physical sizes."""
+        assert self.value.shape is not None
+        return tuple(self.value.shape)
+
+    @property
+    def shape(self) -> Shape:
+        """Logical sizes, None where unknown."""
+        return layout.logical([d if isinstance(d, int) else None for d in self.dims], self.order)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        assert self.value.dtype is not None
+        return self.value.dtype.numpy()
+
+    def axis(self, logical: int) -> int:
+        """The physical axis that holds a logical one (negative counts from the end)."""
+        return self.order.index(logical % self.rank)
+
+
+class Builder:
+    """What a lowering writes nodes with: it names them after the layer, infers shapes and brings values into an order.
+
+    ``outputs`` is the structure of KerasTensors that the operation at hand gives: its shapes and dtypes.
+    """
+
+    def __init__(self, opset: int) -> None:
+        self.graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name="model")
+        self.opset = opset
+        self.path = ""
+        self.outputs: Any = None
+        self._onnx = GraphBuilder(self.graph)
+        self._names: set[str] = set()
+        self._constants: dict[tuple[bytes, str, tuple[int, ...]], ir.Value] = {}
+        self._arranged: dict[tuple[ir.Value, Order, Order], Tensor] = {}
+
+    @property
+    def out(self) -> KerasTensor:
+        """The one KerasTensor that the operation at hand gives."""
+        return tree.flatten(self.outputs)[0]
+
+    def unique(self, name: str) -> str:
+        """``name``, with a number behind it where it is taken."""
+        candidate, number = name, 1
+        while candidate in self._names:
+            candidate, number = f"{name}_{number}", number + 1
+        self._names.add(candidate)
+        return candidate
+
+    def op(self, op_type: str, *inputs: Any, outputs: int = 1, **attributes: Any) -> Any:
+        """Adds a node and returns its output value (a tuple of values when ``outputs`` > 1).
+
+        Inputs are ONNX values, numpy arrays (which become initializers) or None; axes and shapes are physical.
+        """
+        name = self.unique(self._scoped(op_type))
+        values = [self.constant(x) if isinstance(x, np.ndarray | np.generic) else x for x in inputs]
+        names = [name] if outputs == 1 else [self.unique(f"{name}:{index}") for index in range(outputs)]
+        attributes = {key: value for key, value in attributes.items() if value is not None}
+        result = self._onnx.call_op(op_type, values, attributes, version=self.opset, outputs=names, name=name)
+        created = [result] if outputs == 1 else list(result)
+        for value in created:
+            assert isinstance(value, ir.Value)
+            node = value.producer()
+            assert node is not None
+            if value.shape is None or value.type is None:
+                reason = node.metadata_props.get("pkg.onnxscript.shape_inference_error", "no shape could be inferred")
+                raise ConversionError(f"an invalid {op_type} node was made ({reason})", where=f"layer '{self.path}'")
+            node.metadata_props.clear()
+        for value, given in zip(created, names, strict=True):
+            value.name = given
+        return created[0] if outputs == 1 else tuple(created)
+
+    def constant(self, array: Array | np.generic, name: str = "constant") -> ir.Value:
+        """An initializer of the graph; small equal constants are one."""
+        array = np.asarray(array)
+        key = (array.tobytes(), str(array.dtype), array.shape) if array.size <= 16 else None
+        if key is not None and key in self._constants:
+            return self._constants[key]
+        unique = self.unique(self._scoped(name))
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
+        value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+        self.graph.register_initializer(value)
+        if key is not None:
+            self._constants[key] = value
+        return value
+
+    def scalar(self, number: float, like: Tensor) -> Array:
+        """A rank-0 array of a tensor's dtype."""
+        return np.asarray(number, like.dtype)
+
+    def axes(self, tensor: Tensor, axes: Sequence[int]) -> Array:
+        """Physical axes, as the int64 input that ONNX's reductions take."""
+        return np.asarray(sorted(tensor.axis(axis) for axis in axes), np.int64)
+
+    def arrange(self, tensor: Tensor, order: Order) -> Tensor:
+        """The tensor in another order: itself, a Reshape where only axes of size 1 move, else one Transpose, made once."""
+        if tensor.order == order:
+            return tensor
+        key = (tensor.value, tensor.order, order)
+        if key not in self._arranged:
+            with self._beside(tensor.value):
+                if layout.only_ones_move(tensor.shape, tensor.order, order):
+                    value = self._reshape(tensor, tensor.shape, order)
+                else:
+                    value = self.op("Transpose", tensor.value, perm=layout.permutation(tensor.order, order))
+            self._arranged[key] = Tensor(value, order)
+        return self._arranged[key]
+
+    def identity(self, tensor: Tensor) -> Tensor:
+        """The tensor as Keras has it: correct before fast, for operations without a rule for orders."""
+        return self.arrange(tensor, layout.identity(tensor.rank))
+
+    def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
+        """Reshape to a logical shape: free of movement where the order algebra allows it, else over the identity order.
+
+        A None in ``shape`` is the unknown size of the tensor that stands in its place.
+        """
+        if tensor.shape == tuple(shape):
+            return tensor
+        order = layout.reshape(tensor.shape, tensor.order, tuple(shape))
+        if order is None:
+            tensor, order = self.identity(tensor), layout.identity(len(shape))
+        return Tensor(self._reshape(tensor, shape, order), order)
+
+    def _reshape(self, tensor: Tensor, shape: Shape, order: Order) -> ir.Value:
+        """A Reshape node whose target has numbers, a 0 for an unknown size in its place, at most one -1."""
+        target = layout.physical(shape, order)
+        dims = tensor.dims
+        kept: list[int] = []
+        symbols = [d for d in dims if not isinstance(d, int)]
+        for place, size in enumerate(target):
+            in_place = place < len(dims) and not isinstance(dims[place], int)
+            kept.append(size if size is not None else 0 if in_place else -1)
+        if kept.count(-1) > 1:
+            raise ConversionError(
+                "a reshape moves several unknown sizes",
+                where=f"layer '{self.path}'",
+                found=f"{tensor.shape} to {shape}",
+                fix="give the input's sizes with --shapes",
+            )
+        value: ir.Value = self.op("Reshape", tensor.value, np.asarray(kept, np.int64))
+        if len(symbols) == sum(size is None for size in target):  # the same unknown sizes, in their order
+            names = iter(symbols)
+            value.shape = ir.Shape([next(names) if size is None else size for size in target])
+        return value
+
+    @contextlib.contextmanager
+    def _beside(self, value: ir.Value) -> Iterator[None]:
+        """Names nodes after the layer that made ``value``, not after the one that asked for another order of it."""
+        path, producer = self.path, value.producer()
+        if producer is not None and producer.name:
+            self.path = producer.name.rpartition("/")[0]
+        elif value.is_graph_input():
+            self.path = value.name or ""
+        try:
+            yield
+        finally:
+            self.path = path
+
+    def _scoped(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+
+def elements(shape: Sequence[int | None]) -> int:
+    """Number of elements, an unknown size counted as one."""
+    return math.prod(1 if size is None else size for size in shape)
+
+
+@dataclass(frozen=True)
+class LoweredLayer:
+    """A Keras layer's output in the graph as lowered: the name its value has, its order and dtype.
+
+    A layer with several outputs has ``path:0``, ``path:1``, …
+    """
+
+    path: str
+    name: str
+    order: Order
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph of all operations of a trace, not cleaned yet, and where each Keras layer's output is in it."""
+
+    graph: ir.Graph
+    layers: tuple[LoweredLayer, ...]
+
+
+def lower(trace: Trace, opset: int, *, channels_first_inputs: bool = False) -> Lowered:
+    """Lowers every call of a trace, names nodes and values after the layers, and sets the graph's inputs and outputs.
+
+    With ``channels_first_inputs`` the graph takes inputs of rank 3 to 5 as (batch, channel, spatial…).
+
+    Raises ConversionError naming the layer for an operation that has no lowering or is used in a way that has none.
+    """
+    builder = Builder(opset)
+    tensors: dict[int, Tensor] = {}
+    for name, tensor in trace.inputs:
+        tensors[id(tensor)] = _graph_input(builder, builder.unique(name), tensor, channels_first_inputs)
+    for call in trace.calls:
+        _lower_call(builder, call, tensors)
+    layers = _name_layers(builder, trace, tensors)
+    for name, tensor in trace.outputs:
+        _graph_output(builder, name, tensors[id(tensor)])
+    return Lowered(
+        builder.graph,
+        tuple(LoweredLayer(path, t.value.name or "", t.order, str(t.dtype)) for path, t in layers),
+    )
+
+
+def _graph_input(builder: Builder, name: str, tensor: KerasTensor, channels_first: bool) -> Tensor:
+    rank = len(tensor.shape)
+    order = layout.channels_first(rank, rank - 1) if channels_first and 3 <= rank <= 5 else layout.identity(rank)
+    dims: list[int | str] = [
+        size if size is not None else BATCH if axis == 0 else f"{name}_{axis}" for axis, size in enumerate(tensor.shape)
+    ]
+    dtype = ir.DataType.from_numpy(np.dtype(tensor.dtype))
+    value = ir.Value(name=name, shape=ir.Shape([dims[axis] for axis in order]), type=ir.TensorType(dtype))
+    builder.graph.inputs.append(value)
+    return Tensor(value, order)
+
+
+def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> None:
+    function = lowering_of(call.operation)
+    if function is None:
+        from converters.fallback import fallback
+
+        function = fallback(call)
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, KerasTensor):
+            if id(value) not in tensors:
+                raise ConversionError("a symbolic value of another model is used", where=f"layer '{call.path}'")
+            return tensors[id(value)]
+        return _numpy(value)
+
+    builder.path, builder.outputs = call.path, call.outputs
+    args, kwargs = tree.map_structure(resolve, (call.args, call.kwargs))
+    results = tree.flatten(function(builder, call.operation, *args, **kwargs))
+    for expected, result in zip(tree.flatten(call.outputs), results, strict=True):
+        _check(call, expected, result)
+        tensors[id(expected)] = result
+
+
+def _numpy(value: Any) -> Any:
+    """Weights and backend tensors as numpy arrays; everything else as it is."""
+    if isinstance(value, Weight):
+        return np.asarray(ops.convert_to_numpy(value.variable)).astype(value.dtype, copy=False)
+    if ops.is_tensor(value):
+        return np.asarray(ops.convert_to_numpy(value))
+    return value
+
+
+def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
+    """The lowered tensor must have the rank, sizes and dtype that Keras says: a wrong lowering shall not go on silently."""
+    same = len(expected.shape) == result.rank and all(
+        a is None or b is None or a == b for a, b in zip(expected.shape, result.shape, strict=True)
+    )
+    if not same or str(result.dtype) != str(np.dtype(expected.dtype)):
+        raise ConversionError(
+            f"the lowering of {type(call.operation).__name__} gives another tensor than Keras",
+            where=f"layer '{call.path}'",
+            expected=f"{tuple(expected.shape)} {expected.dtype}",
+            found=f"{result.shape} {result.dtype}",
+            fix="report this with the layer's configuration; --exporter tf2onnx may convert the model meanwhile",
+        )
+
+
+def _name_layers(builder: Builder, trace: Trace, tensors: dict[int, Tensor]) -> list[tuple[str, Tensor]]:
+    """Gives each layer's output value and its node the layer's path; the innermost layer's name stays."""
+    found: list[tuple[str, Tensor]] = []
+    named: set[ir.Value] = set()
+    for call in trace.layers:
+        for index, output in enumerate(call.outputs):
+            tensor = tensors.get(id(output))
+            if tensor is None:
+                continue
+            path = call.path if len(call.outputs) == 1 else f"{call.path}:{index}"
+            found.append((path, tensor))
+            node = tensor.value.producer()
+            if node is None or tensor.value in named or not (node.name or "").startswith(call.path + "/"):
+                continue
+            named.add(tensor.value)
+            name = builder.unique(path)
+            tensor.value.name = name
+            if index == 0:
+                node.name = name
+    return found
+
+
+def _graph_output(builder: Builder, name: str, tensor: Tensor) -> None:
+    builder.path = name
+    value = builder.identity(tensor).value
+    if value.is_graph_input() or value.is_graph_output() or value.is_initializer():
+        value = builder.op("Identity", value)
+    clash = [x for x in _all_values(builder.graph) if x.name == name and x is not value]
+    for other in clash:
+        if other.is_graph_input():
+            name = builder.unique(name)
+        else:
+            other.name = builder.unique(f"{name}/value")
+    value.name = name
+    builder.graph.outputs.append(value)
+
+
+def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    yield from graph.initializers.values()
+    for node in graph:
+        yield from node.outputs

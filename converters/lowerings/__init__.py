@@ -1,0 +1,14 @@
+"""The built-in lowerings, one file a family; importing this package registers them."""
+
+from converters.lowerings import (  # noqa: F401
+    activation,
+    convolution,
+    elementwise,
+    image,
+    indexing,
+    matmul,
+    normalization,
+    pooling,
+    reduction,
+    shape,
+)

@@ -1,0 +1,160 @@
+"""Activation functions. Formulas are Keras's own (keras.activations); where ONNX has the function it is one node."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from converters.keras_internals import activations, nn
+from converters.lowering import Builder, Tensor
+from converters.lowerings.broadcasting import cast, elementwise, unary
+from converters.registry import lowers
+
+_ONE_NODE = {nn.Relu: "Relu", nn.Sigmoid: "Sigmoid", nn.Softplus: "Softplus", nn.Softsign: "Softsign"}
+
+
+@lowers(*_ONE_NODE)
+def one_node(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, _ONE_NODE[type(op)], cast(g, x, g.out.dtype))
+
+
+def _clip(g: Builder, x: Tensor, low: float | None, high: float | None) -> Tensor:
+    bounds = [None if bound is None else g.scalar(bound, x) for bound in (low, high)]
+    return Tensor(g.op("Clip", x.value, *bounds), x.order)
+
+
+@lowers(nn.Relu6)
+def relu6(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return _clip(g, x, 0.0, 6.0)
+
+
+@lowers(activations.ReLU)
+def relu_with_arguments(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """keras.layers.ReLU and keras.activations.relu with their arguments.
+
+    f(x) = max_value for x >= max_value, x for threshold <= x < max_value, negative_slope * (x - threshold) below.
+    """
+    slope, high, threshold = float(op.negative_slope), op.max_value, float(op.threshold)
+    if threshold == 0.0 and slope == 0.0:
+        return unary(g, "Relu", x) if high is None else _clip(g, x, 0.0, float(high))
+    if threshold == 0.0:
+        y = unary(g, "LeakyRelu", x, alpha=slope)
+    else:
+        below = elementwise(g, "Mul", elementwise(g, "Sub", x, threshold), slope)
+        keep = elementwise(g, "Greater", x, threshold)
+        y = Tensor(g.op("Where", keep.value, x.value, g.arrange(below, x.order).value), x.order)
+    return y if high is None else _clip(g, y, None, float(high))
+
+
+@lowers(activations.Mish)
+def mish(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """X * tanh(softplus(x)), Misra 2019."""
+    return elementwise(g, "Mul", x, unary(g, "Tanh", unary(g, "Softplus", x)))
+
+
+@lowers(nn.Silu)
+def silu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return elementwise(g, "Mul", x, unary(g, "Sigmoid", x))
+
+
+@lowers(nn.LeakyRelu)
+def leaky_relu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "LeakyRelu", x, alpha=float(op.negative_slope))
+
+
+@lowers(nn.Elu)
+def elu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Elu", x, alpha=float(op.alpha))
+
+
+@lowers(nn.Celu)
+def celu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Celu", x, alpha=float(op.alpha))
+
+
+@lowers(nn.Selu)
+def selu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """Klambauer et al. 2017, equation 2; the constants are ONNX's defaults too."""
+    return unary(g, "Selu", x, alpha=1.6732632423543772, gamma=1.0507009873554805)
+
+
+@lowers(nn.HardSigmoid)
+def hard_sigmoid(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """relu6(x + 3) / 6."""
+    return unary(g, "HardSigmoid", x, alpha=1.0 / 6.0, beta=0.5)
+
+
+@lowers(nn.HardSilu)
+def hard_silu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "HardSwish", x)
+
+
+@lowers(nn.LogSigmoid)
+def log_sigmoid(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """-softplus(-x), which does not underflow."""
+    return unary(g, "Neg", unary(g, "Softplus", unary(g, "Neg", x)))
+
+
+@lowers(nn.Gelu)
+def gelu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """Hendrycks and Gimpel 2016: x * 0.5 * (1 + erf(x / sqrt 2)), or its tanh approximation.
+
+    ONNX has Gelu from opset 20 on; the decomposition is what parsers of older opsets fuse.
+    """
+    half = elementwise(g, "Mul", x, 0.5)
+    if op.approximate:
+        cubic = elementwise(g, "Mul", elementwise(g, "Mul", elementwise(g, "Mul", x, x), x), 0.044715)
+        inner = elementwise(g, "Mul", elementwise(g, "Add", x, cubic), math.sqrt(2.0 / math.pi))
+        bounded = unary(g, "Tanh", inner)
+    else:
+        bounded = unary(g, "Erf", elementwise(g, "Mul", x, 1.0 / math.sqrt(2.0)))
+    return elementwise(g, "Mul", half, elementwise(g, "Add", bounded, 1.0))
+
+
+@lowers(nn.HardTanh)
+def hard_tanh(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return _clip(g, x, -1.0, 1.0)
+
+
+@lowers(nn.TanhShrink)
+def tanh_shrink(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return elementwise(g, "Sub", x, unary(g, "Tanh", x))
+
+
+@lowers(nn.SoftShrink)
+def soft_shrink(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Shrink", x, lambd=float(op.threshold), bias=float(op.threshold))
+
+
+@lowers(nn.HardShrink)
+def hard_shrink(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Shrink", x, lambd=float(op.threshold), bias=0.0)
+
+
+@lowers(nn.Softmax, nn.LogSoftmax)
+def softmax(g: Builder, op: Any, x: Tensor) -> Tensor:
+    op_type = "Softmax" if isinstance(op, nn.Softmax) else "LogSoftmax"
+    axes = [op.axis] if isinstance(op.axis, int) else list(op.axis)
+    if len(axes) == 1:
+        return Tensor(g.op(op_type, x.value, axis=x.axis(axes[0])), x.order)
+    # several axes: subtract the maximum, exponentiate, divide by the sum
+    where = g.axes(x, axes)
+    shifted = elementwise(g, "Sub", x, Tensor(g.op("ReduceMax", x.value, where, keepdims=1), x.order))
+    power = unary(g, "Exp", shifted)
+    total = Tensor(g.op("ReduceSum", power.value, where, keepdims=1), x.order)
+    if op_type == "Softmax":
+        return elementwise(g, "Div", power, total)
+    return elementwise(g, "Sub", shifted, unary(g, "Log", total))
+
+
+@lowers(nn.Glu)
+def glu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """A * sigmoid(b) over the two halves of an axis (Dauphin et al. 2017)."""
+    axis = op.axis % x.rank
+    size = x.shape[axis]
+    assert size is not None
+    halves = np.asarray([size // 2, size - size // 2], np.int64)
+    a, b = (Tensor(v, x.order) for v in g.op("Split", x.value, halves, outputs=2, axis=x.axis(axis)))
+    return elementwise(g, "Mul", a, unary(g, "Sigmoid", b))

@@ -1,0 +1,93 @@
+"""Elementwise operations over values in different orders, and casts: what many lowerings share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from keras import backend
+
+from converters import layout
+from converters.layout import Order
+from converters.lowering import Array, Builder, Tensor, elements
+from deploy.errors import ConversionError
+
+Operand = Tensor | Array | float | int | bool
+
+
+def cast(g: Builder, x: Tensor, dtype: str) -> Tensor:
+    """The tensor in another dtype; no node where it has it."""
+    if str(x.dtype) == str(np.dtype(dtype)):
+        return x
+    target = ir.DataType.from_numpy(np.dtype(dtype))
+    return Tensor(g.op("Cast", x.value, to=int(target)), x.order)
+
+
+def promoted(*operands: Operand) -> str:
+    """The dtype Keras gives to an operation on these operands (Python scalars take the other's)."""
+    return str(backend.result_type(*(_kind(x) for x in operands)))
+
+
+def _kind(x: Operand) -> Any:
+    return type(x) if isinstance(x, bool | int | float) else str(x.dtype)
+
+
+def broadcast(g: Builder, *operands: Operand, dtype: str | None = None) -> tuple[list[ir.Value | Array], Order]:
+    """Operands brought to one dtype, rank and order, ready for an elementwise node, and that order.
+
+    The order is that of the largest operand of full rank; constants are permuted now, not at run time.
+    """
+    dtype = dtype or promoted(*operands)
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    rank = max([x.rank for x in tensors] + [np.ndim(x) for x in operands if not isinstance(x, Tensor)])
+    full = [x for x in tensors if x.rank == rank]
+    order = max(full, key=lambda x: elements(x.shape)).order if full else layout.identity(rank)
+    return [_operand(g, x, order, dtype) for x in operands], order
+
+
+def _operand(g: Builder, x: Operand, order: Order, dtype: str) -> ir.Value | Array:
+    rank = len(order)
+    if not isinstance(x, Tensor):
+        array = np.asarray(x, dtype)
+        if array.ndim == 0:
+            return array
+        return array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(order)
+    x = cast(g, x, dtype)
+    if 0 < x.rank < rank:
+        lead = rank - x.rank
+        if order == (*range(lead), *(axis + lead for axis in x.order)):
+            return x.value  # ONNX broadcasts leading axes as numpy does
+        padded = (1,) * lead + x.shape
+        x = g.reshape(x, padded)
+    return g.arrange(x, order).value if x.rank else x.value
+
+
+def elementwise(g: Builder, op_type: str, *operands: Operand, dtype: str | None = None) -> Tensor:
+    """One elementwise node over broadcast operands (``dtype``: that of the operands, the promoted one unless given)."""
+    values, order = broadcast(g, *operands, dtype=dtype)
+    return Tensor(g.op(op_type, *values), order)
+
+
+def unary(g: Builder, op_type: str, x: Tensor, **attributes: Any) -> Tensor:
+    """One node that maps each element, in whatever order the tensor has."""
+    return Tensor(g.op(op_type, x.value, **attributes), x.order)
+
+
+def as_tensor(g: Builder, x: Operand, dtype: str | None = None) -> Tensor:
+    """A constant as a tensor of the graph."""
+    if isinstance(x, Tensor):
+        return x
+    array = np.asarray(x, dtype)
+    return Tensor(g.constant(array), layout.identity(array.ndim))
+
+
+def constant_of(g: Builder, x: Any, what: str) -> Array:
+    """The numpy array of an argument that must be known at conversion; ConversionError where it is computed."""
+    if isinstance(x, Tensor):
+        raise ConversionError(
+            f"{what} is computed by the model, but must be a constant",
+            where=f"layer '{g.path}'",
+            fix="make it a weight or a Python value",
+        )
+    return np.asarray(x)

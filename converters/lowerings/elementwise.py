@@ -1,0 +1,222 @@
+"""Arithmetic, comparisons, logic, casts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from converters.keras_internals import core
+from converters.keras_internals import math as kmath
+from converters.keras_internals import numpy as knp
+from converters.lowering import Builder, Tensor, elements
+from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, unary
+from converters.registry import lowers
+
+_ARITHMETIC = {
+    knp.Add: "Add",
+    knp.Subtract: "Sub",
+    knp.Multiply: "Mul",
+    knp.Maximum: "Max",
+    knp.Minimum: "Min",
+    knp.Divide: "Div",
+    knp.TrueDivide: "Div",
+}
+_COMPARISONS = {
+    knp.Equal: "Equal",
+    knp.Greater: "Greater",
+    knp.GreaterEqual: "GreaterOrEqual",
+    knp.Less: "Less",
+    knp.LessEqual: "LessOrEqual",
+}
+_LOGIC = {knp.LogicalAnd: "And", knp.LogicalOr: "Or", knp.LogicalXor: "Xor"}
+_UNARY_FLOAT = {
+    knp.Exp: "Exp",
+    knp.Log: "Log",
+    knp.Sqrt: "Sqrt",
+    knp.Tanh: "Tanh",
+    knp.Sin: "Sin",
+    knp.Cos: "Cos",
+    knp.Tan: "Tan",
+    knp.Arcsin: "Asin",
+    knp.Arccos: "Acos",
+    knp.Arctan: "Atan",
+    knp.Sinh: "Sinh",
+    knp.Cosh: "Cosh",
+    knp.Arcsinh: "Asinh",
+    knp.Arccosh: "Acosh",
+    knp.Arctanh: "Atanh",
+    knp.Reciprocal: "Reciprocal",
+    kmath.Erf: "Erf",
+}
+_UNARY = {
+    knp.Abs: "Abs",
+    knp.Absolute: "Abs",
+    knp.Negative: "Neg",
+    knp.Sign: "Sign",
+    knp.Floor: "Floor",
+    knp.Ceil: "Ceil",
+}
+
+
+@lowers(*_ARITHMETIC)
+def arithmetic(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    return elementwise(g, _ARITHMETIC[type(op)], x1, x2, dtype=g.out.dtype)
+
+
+@lowers(*_COMPARISONS)
+def comparison(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    return elementwise(g, _COMPARISONS[type(op)], x1, x2)
+
+
+@lowers(knp.NotEqual)
+def not_equal(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    return unary(g, "Not", elementwise(g, "Equal", x1, x2))
+
+
+@lowers(*_LOGIC)
+def logic(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    return elementwise(g, _LOGIC[type(op)], x1, x2, dtype="bool")
+
+
+@lowers(knp.LogicalNot)
+def logical_not(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Not", cast(g, x, "bool"))
+
+
+@lowers(*_UNARY_FLOAT)
+def unary_float(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, _UNARY_FLOAT[type(op)], cast(g, x, g.out.dtype))
+
+
+@lowers(*_UNARY)
+def unary_any(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return cast(g, unary(g, _UNARY[type(op)], x), g.out.dtype)
+
+
+@lowers(knp.Square)
+def square(g: Builder, op: Any, x: Tensor) -> Tensor:
+    x = cast(g, x, g.out.dtype)
+    return Tensor(g.op("Mul", x.value, x.value), x.order)
+
+
+@lowers(kmath.Rsqrt)
+def rsqrt(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Reciprocal", unary(g, "Sqrt", cast(g, x, g.out.dtype)))
+
+
+@lowers(knp.Log1p)
+def log1p(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "Log", elementwise(g, "Add", cast(g, x, g.out.dtype), 1.0))
+
+
+@lowers(knp.Expm1)
+def expm1(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return elementwise(g, "Sub", unary(g, "Exp", cast(g, x, g.out.dtype)), 1.0)
+
+
+@lowers(knp.Log2, knp.Log10)
+def log_base(g: Builder, op: Any, x: Tensor) -> Tensor:
+    base = 2.0 if isinstance(op, knp.Log2) else 10.0
+    return elementwise(g, "Mul", unary(g, "Log", cast(g, x, g.out.dtype)), 1.0 / math.log(base))
+
+
+@lowers(knp.Power)
+def power(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    if not isinstance(x2, Tensor) and np.ndim(x2) == 0 and isinstance(x1, Tensor):
+        if float(x2) == 2.0:
+            return square(g, op, x1)
+        if float(x2) == 0.5:
+            return unary(g, "Sqrt", cast(g, x1, g.out.dtype))
+        if float(x2) == -0.5:
+            return rsqrt(g, op, x1)
+    return elementwise(g, "Pow", x1, x2, dtype=g.out.dtype)
+
+
+@lowers(knp.Mod)
+def mod(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    """Keras's mod has the sign of the divisor, as ONNX's integer Mod has; for floats it is x1 - floor(x1 / x2) * x2."""
+    if np.dtype(g.out.dtype).kind in "iu":
+        return elementwise(g, "Mod", x1, x2, dtype=g.out.dtype)
+    whole = unary(g, "Floor", elementwise(g, "Div", x1, x2, dtype=g.out.dtype))
+    return elementwise(g, "Sub", x1, elementwise(g, "Mul", whole, x2, dtype=g.out.dtype), dtype=g.out.dtype)
+
+
+@lowers(knp.FloorDivide)
+def floor_divide(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    dtype = g.out.dtype
+    if np.dtype(dtype).kind == "f":
+        return unary(g, "Floor", elementwise(g, "Div", x1, x2, dtype=dtype))
+    quotient = unary(g, "Floor", elementwise(g, "Div", x1, x2, dtype="float64"))
+    return cast(g, quotient, dtype)
+
+
+@lowers(knp.DivideNoNan)
+def divide_no_nan(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    dtype = g.out.dtype
+    zero = elementwise(g, "Equal", x2, 0, dtype=dtype)
+    quotient = elementwise(g, "Div", x1, _where(g, zero, 1, x2, dtype), dtype=dtype)
+    return _where(g, zero, 0, quotient, dtype)
+
+
+@lowers(knp.Clip)
+def clip(g: Builder, op: Any, x: Tensor) -> Tensor:
+    dtype = g.out.dtype
+    x = cast(g, x, dtype)
+    if np.ndim(op.x_min) or np.ndim(op.x_max) or isinstance(op.x_min, Tensor) or isinstance(op.x_max, Tensor):
+        return elementwise(g, "Min", elementwise(g, "Max", x, op.x_min, dtype=dtype), op.x_max, dtype=dtype)
+    bounds = [None if bound is None else np.asarray(bound, dtype) for bound in (op.x_min, op.x_max)]
+    return Tensor(g.op("Clip", x.value, *bounds), x.order)
+
+
+@lowers(knp.Where)
+def where(g: Builder, op: Any, condition: Operand, x1: Operand, x2: Operand) -> Tensor:
+    return _where(g, condition, x1, x2, g.out.dtype)
+
+
+def _where(g: Builder, condition: Operand, x1: Operand, x2: Operand, dtype: str) -> Tensor:
+    """Where over operands in any order: the branches are of one dtype, the condition is boolean."""
+    operands = [
+        cast(g, as_tensor(g, condition), "bool"),
+        *(cast(g, x, dtype) if isinstance(x, Tensor) else as_tensor(g, x, dtype) for x in (x1, x2)),
+    ]
+    rank = max(x.rank for x in operands)
+    order = max((x for x in operands if x.rank == rank), key=lambda x: elements(x.shape)).order
+    values = []
+    for x in operands:
+        padded = g.reshape(x, (1,) * (rank - x.rank) + x.shape) if 0 < x.rank < rank else x
+        values.append(g.arrange(padded, order).value if x.rank else x.value)
+    return Tensor(g.op("Where", *values), order)
+
+
+@lowers(core.Cast)
+def cast_operation(g: Builder, op: Any, x: Operand) -> Tensor:
+    return cast(g, as_tensor(g, x), op.dtype)
+
+
+@lowers(core.ConvertToTensor, core.StopGradient, knp.Copy, knp.Array)
+def same(g: Builder, op: Any, x: Operand) -> Tensor:
+    return cast(g, as_tensor(g, x), g.out.dtype)
+
+
+@lowers(core.SaturateCast)
+def saturate_cast(g: Builder, op: Any, x: Tensor) -> Tensor:
+    target = np.dtype(op.dtype)
+    if target.kind in "iu" and x.dtype.kind == "f":
+        info = np.iinfo(target)
+        x = Tensor(g.op("Clip", x.value, np.asarray(info.min, x.dtype), np.asarray(info.max, x.dtype)), x.order)
+    return cast(g, x, op.dtype)
+
+
+@lowers(knp.Isnan)
+def is_nan(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return unary(g, "IsNaN", cast(g, x, promoted(x, 1.0)))
+
+
+@lowers(knp.ZerosLike, knp.OnesLike)
+def constant_like(g: Builder, op: Any, x: Tensor) -> Tensor:
+    number = 1 if isinstance(op, knp.OnesLike) else 0
+    if None in x.shape:
+        return elementwise(g, "Add", elementwise(g, "Mul", cast(g, x, g.out.dtype), 0), number, dtype=g.out.dtype)
+    return as_tensor(g, np.full(x.shape, number, g.out.dtype))

@@ -1,0 +1,165 @@
+"""Reshaping, transposing, joining, padding, repeating: mostly bookkeeping on the order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from converters import layout
+from converters.keras_internals import core
+from converters.keras_internals import numpy as knp
+from converters.lowering import Builder, Tensor, elements
+from converters.lowerings.broadcasting import Operand, as_tensor, cast
+from converters.registry import lowers
+from deploy.errors import ConversionError
+
+
+@lowers(knp.Reshape, knp.ExpandDims, knp.Squeeze, knp.Ravel)
+def reshape(g: Builder, op: Any, x: Tensor) -> Tensor:
+    return g.reshape(x, tuple(g.out.shape))
+
+
+@lowers(knp.Transpose)
+def transpose(g: Builder, op: Any, x: Tensor) -> Tensor:
+    axes = list(op.axes) if op.axes is not None else list(reversed(range(x.rank)))
+    return Tensor(x.value, layout.transpose(x.order, [axis % x.rank for axis in axes]))
+
+
+@lowers(knp.Swapaxes)
+def swapaxes(g: Builder, op: Any, x: Tensor) -> Tensor:
+    axes = list(range(x.rank))
+    a, b = op.axis1 % x.rank, op.axis2 % x.rank
+    axes[a], axes[b] = axes[b], axes[a]
+    return Tensor(x.value, layout.transpose(x.order, axes))
+
+
+@lowers(knp.Moveaxis)
+def moveaxis(g: Builder, op: Any, x: Tensor) -> Tensor:
+    sources = [s % x.rank for s in ([op.source] if isinstance(op.source, int) else op.source)]
+    targets = [d % x.rank for d in ([op.destination] if isinstance(op.destination, int) else op.destination)]
+    axes = [axis for axis in range(x.rank) if axis not in sources]
+    for target, source in sorted(zip(targets, sources, strict=True)):
+        axes.insert(target, source)
+    return Tensor(x.value, layout.transpose(x.order, axes))
+
+
+@lowers(knp.Concatenate)
+def concatenate(g: Builder, op: Any, xs: Sequence[Operand]) -> Tensor:
+    tensors = [cast(g, as_tensor(g, x), g.out.dtype) for x in xs]
+    if len(tensors) == 1:
+        return tensors[0]
+    order = max(tensors, key=lambda x: elements(x.shape)).order
+    values = [g.arrange(x, order).value for x in tensors]
+    return Tensor(g.op("Concat", *values, axis=order.index(op.axis % len(order))), order)
+
+
+@lowers(knp.Stack)
+def stack(g: Builder, op: Any, x: Sequence[Operand]) -> Tensor:
+    """A new axis of size 1 in each, then one Concat."""
+    tensors = [cast(g, as_tensor(g, v), g.out.dtype) for v in x]
+    rank = tensors[0].rank + 1
+    axis = op.axis % rank
+    widened = [g.reshape(v, (*v.shape[:axis], 1, *v.shape[axis:])) for v in tensors]
+    order = max(widened, key=lambda v: elements(v.shape)).order
+    values = [g.arrange(v, order).value for v in widened]
+    return Tensor(g.op("Concat", *values, axis=order.index(axis)), order)
+
+
+@lowers(knp.Split, knp.ArraySplit)
+def split(g: Builder, op: Any, x: Tensor) -> list[Tensor]:
+    axis = op.axis % x.rank
+    parts = [int(part.shape[axis]) for part in g.outputs]
+    if len(parts) == 1:
+        return [x]
+    values = g.op("Split", x.value, np.asarray(parts, np.int64), outputs=len(parts), axis=x.axis(axis))
+    return [Tensor(value, x.order) for value in values]
+
+
+@lowers(core.Unstack)
+def unstack(g: Builder, op: Any, x: Tensor) -> list[Tensor]:
+    axis = op.axis % x.rank
+    count = len(g.outputs)
+    shape = tuple(size for a, size in enumerate(x.shape) if a != axis)
+    values = (
+        g.op("Split", x.value, np.ones(count, np.int64), outputs=count, axis=x.axis(axis)) if count > 1 else [x.value]
+    )
+    return [g.reshape(Tensor(value, x.order), shape) for value in values]
+
+
+@lowers(knp.Pad)
+def pad(g: Builder, op: Any, x: Tensor, constant_values: float | None = None) -> Tensor:
+    widths = list(op.pad_width) * (x.rank if len(op.pad_width) == 1 else 1)
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+    if op.mode not in modes:
+        raise ConversionError(
+            f"padding mode '{op.mode}' has no ONNX expression",
+            where=f"layer '{g.path}'",
+            expected="one of " + ", ".join(modes),
+        )
+    begin = [int(widths[axis][0]) for axis in x.order]
+    end = [int(widths[axis][1]) for axis in x.order]
+    if not any(begin + end):
+        return x
+    fill = g.scalar(constant_values, x) if constant_values else None
+    mode = None if op.mode == "constant" else op.mode
+    return Tensor(g.op("Pad", x.value, np.asarray([*begin, *end], np.int64), fill, mode=mode), x.order)
+
+
+@lowers(knp.Tile)
+def tile(g: Builder, op: Any, x: Tensor) -> Tensor:
+    repeats = [op.repeats] if isinstance(op.repeats, int) else [int(r) for r in op.repeats]
+    rank = max(x.rank, len(repeats))
+    x = g.reshape(x, (1,) * (rank - x.rank) + x.shape)
+    repeats = [1] * (rank - len(repeats)) + repeats
+    return Tensor(g.op("Tile", x.value, np.asarray([repeats[axis] for axis in x.order], np.int64)), x.order)
+
+
+@lowers(knp.Repeat)
+def repeat(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """Each element ``repeats`` times along an axis: a nearest-neighbour Resize for floats, else Gather of the indices."""
+    axis = op.axis
+    if axis is None:
+        x, axis = g.reshape(x, (elements(x.shape),)), 0
+    axis %= x.rank
+    size = x.shape[axis]
+    counts = np.asarray(op.repeats)
+    if counts.size == 1 and x.dtype.kind == "f" and x.rank >= 3:
+        scales = np.ones(x.rank, np.float32)
+        scales[x.axis(axis)] = float(counts.reshape(()))
+        value = g.op(
+            "Resize",
+            x.value,
+            None,
+            scales,
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        return Tensor(value, x.order)
+    if size is None:
+        raise ConversionError(
+            "repeating along an unknown size", where=f"layer '{g.path}'", fix="give the size with --shapes"
+        )
+    indices = np.repeat(np.arange(size, dtype=np.int64), counts.reshape(()) if counts.size == 1 else counts)
+    return Tensor(g.op("Gather", x.value, indices, axis=x.axis(axis)), x.order)
+
+
+@lowers(knp.BroadcastTo)
+def broadcast_to(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """Expand; an unknown size (in its place already) is a 1 in the target, which ONNX broadcasts."""
+    shape = tuple(g.out.shape)
+    x = g.reshape(x, (1,) * (len(shape) - x.rank) + x.shape)
+    target = [1 if shape[axis] is None else int(shape[axis]) for axis in x.order]
+    return Tensor(g.op("Expand", x.value, np.asarray(target, np.int64)), x.order)
+
+
+@lowers(knp.Flip)
+def flip(g: Builder, op: Any, x: Tensor) -> Tensor:
+    axes = range(x.rank) if op.axis is None else [op.axis] if isinstance(op.axis, int) else op.axis
+    where = g.axes(x, list(axes))
+    count = len(where)
+    lowest = np.full(count, np.iinfo(np.int64).min, np.int64)
+    value = g.op("Slice", x.value, np.full(count, -1, np.int64), lowest, where, np.full(count, -1, np.int64))
+    return Tensor(value, x.order)

@@ -1,0 +1,35 @@
+"""What a converted graph says of the model it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+
+
+def describe(model: Any) -> dict[str, str]:
+    """Metadata of the ONNX model: Keras version, backend, the model's name and its content hash."""
+    return {
+        "keras_model": str(model.name),
+        "keras_version": keras.__version__,
+        "keras_content_hash": content_hash(model),
+    }
+
+
+def content_hash(model: Any) -> str:
+    """Hex BLAKE2b (16 bytes) of a model's configuration and weights: not of its file, which holds dates."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        configuration = json.dumps(model.get_config(), sort_keys=True, default=str)
+    except NotImplementedError:  # a subclassed model need not have one
+        configuration = type(model).__qualname__
+    digest.update(configuration.encode())
+    for variable in model.variables:
+        array = keras.ops.convert_to_numpy(variable)
+        digest.update(f"{variable.path} {variable.dtype} {array.shape}".encode())
+        digest.update(
+            array.tobytes() if not array.flags.c_contiguous else memoryview(array).cast("B") if array.size else b""
+        )
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""Clean-ups of the lowered graph, one rule a file, in an order that leaves nothing to do for a second round.
+
+Each pass takes a graph, changes it in place and says whether it changed anything. A node that absorbs its consumer takes
+over the consumer's name and that of its value, so that a layer's name stays on the value the layer gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    CommonSubexpressionEliminationPass,
+    DeduplicateInitializersPass,
+    IdentityEliminationPass,
+    RemoveUnusedNodesPass,
+)
+
+from converters.passes.fold_batch_norm import fold_batch_norm
+from converters.passes.fold_bias import fold_bias
+from converters.passes.fold_flatten import fold_flatten
+from converters.passes.fold_pad import fold_pad
+from converters.passes.fold_reshape import fold_reshape
+
+Pass = Callable[[ir.Graph], bool]
+
+PASSES: tuple[Pass, ...] = (fold_reshape, fold_pad, fold_bias, fold_batch_norm, fold_flatten, fold_reshape)
+
+
+def clean(model: ir.Model) -> None:
+    """Runs the passes until none changes the graph."""
+    _run(model, RemoveUnusedNodesPass())
+    _run(model, CommonSubexpressionEliminationPass())
+    changed = True
+    while changed:
+        changed = False
+        for fold in PASSES:
+            changed |= fold(model.graph)
+    _run(model, IdentityEliminationPass())
+    _run(model, CommonSubexpressionEliminationPass())
+    _run(model, DeduplicateInitializersPass())
+    _run(model, RemoveUnusedNodesPass())
+
+
+def _run(model: ir.Model, transformation: ir.passes.InPlacePass) -> None:
+    transformation(model)

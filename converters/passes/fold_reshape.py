@@ -1,0 +1,72 @@
+"""Reshapes and Transposes that undo or follow one another.
+
+1. A Reshape of a Reshape is one Reshape, when the first one's unknown sizes are not renamed by the second.
+2. A Reshape to the shape that the value has already is nothing.
+3. A Transpose of a Transpose is one Transpose, or nothing.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from converters.passes.rewriting import constant, producer
+
+
+def fold_reshape(graph: ir.Graph) -> bool:
+    """Folds every such pair. Returns whether the graph changed."""
+    changed = False
+    for node in list(graph):
+        if node.graph is None:
+            continue
+        if node.op_type == "Reshape":
+            changed |= _join_reshapes(node) or _remove_same(graph, node)
+        elif node.op_type == "Transpose":
+            changed |= _join_transposes(graph, node)
+    return changed
+
+
+def _join_reshapes(node: ir.Node) -> bool:
+    first = producer(node.inputs[0], "Reshape")
+    target = constant(node.inputs[1])
+    if first is None or target is None or first.inputs[0] is None or first.inputs[0].shape is None:
+        return False
+    middle, source = node.inputs[0], first.inputs[0]
+    assert middle is not None
+    for place, size in enumerate(target):
+        # a 0 copies the size in its place: the same unknown size must stand there in the source
+        if size == 0 and (
+            place >= len(source.shape) or middle.shape is None or source.shape[place] != middle.shape[place]
+        ):
+            return False
+    node.replace_input_with(0, source)
+    return True
+
+
+def _remove_same(graph: ir.Graph, node: ir.Node) -> bool:
+    source, result = node.inputs[0], node.outputs[0]
+    if source is None or source.shape is None or result.shape is None or result.is_graph_output():
+        return False
+    if source.shape != result.shape or sum(not isinstance(size, int) for size in result.shape) > 1:
+        return False
+    return _bypass(graph, node)
+
+
+def _join_transposes(graph: ir.Graph, node: ir.Node) -> bool:
+    perm = list(node.attributes.get_ints("perm"))
+    if perm == list(range(len(perm))) and not node.outputs[0].is_graph_output():
+        return _bypass(graph, node)
+    first = producer(node.inputs[0], "Transpose")
+    if first is None:
+        return False
+    before = list(first.attributes.get_ints("perm"))
+    node.attributes["perm"] = ir.AttrInt64s("perm", [before[axis] for axis in perm])
+    node.replace_input_with(0, first.inputs[0])
+    return True
+
+
+def _bypass(graph: ir.Graph, node: ir.Node) -> bool:
+    source, result = node.inputs[0], node.outputs[0]
+    assert source is not None
+    result.replace_all_uses_with(source)
+    graph.remove(node, safe=True)
+    return True

@@ -1,0 +1,87 @@
+"""What several passes need: reading constants, asking who uses a value, letting one node absorb the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def constant(value: ir.Value | None) -> Array | None:
+    """The array of an initializer, or None for a computed value."""
+    if value is None or not value.is_initializer() or value.const_value is None:
+        return None
+    return value.const_value.numpy()
+
+
+def only_consumer(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a value once, or None when there are others or the value is an output of the graph."""
+    uses = value.uses()
+    if value.is_graph_output() or len(uses) != 1:
+        return None
+    return next(iter(uses)).node
+
+
+def producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:
+    """The node that made a value, if it is of one of these types."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type in op_types else None
+
+
+def other_input(node: ir.Node, value: ir.Value) -> ir.Value | None:
+    """The other operand of a binary node."""
+    left, right = node.inputs
+    return right if left is value else left
+
+
+def initializer(graph: ir.Graph, array: Array, name: str) -> ir.Value:
+    """A new initializer with a name that is not taken yet."""
+    unique, number = name, 1
+    while unique in graph.initializers:
+        unique, number = f"{name}_{number}", number + 1
+    tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
+    value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def absorb(graph: ir.Graph, node: ir.Node, consumer: ir.Node) -> None:
+    """Lets ``node`` give what ``consumer`` gave: its value takes over name, type, shape, uses and place as an output."""
+    kept, gone = node.outputs[0], consumer.outputs[0]
+    gone.replace_all_uses_with(kept, replace_graph_outputs=True)
+    name, node.name = gone.name, consumer.name
+    graph.remove(consumer, safe=True)
+    gone.name = None
+    kept.name = name
+    kept.type, kept.shape = gone.type, gone.shape
+
+
+def replace_node(
+    graph: ir.Graph, node: ir.Node, op_type: str, inputs: list[ir.Value | None], **attributes: Any
+) -> ir.Node:
+    """Puts a node of another type in a node's place; its value keeps name, type and shape."""
+    old = node.outputs[0]
+    new = ir.node(op_type, inputs, attributes or None)
+    value = new.outputs[0]
+    value.type, value.shape = old.type, old.shape
+    graph.insert_before(node, new)
+    old.replace_all_uses_with(value, replace_graph_outputs=True)
+    new.name, name = node.name, old.name
+    graph.remove(node, safe=True)
+    old.name = None
+    value.name = name
+    return new
+
+
+def per_channel(array: Array, rank: int, channels: int) -> Array | None:
+    """A constant that varies over axis 1 alone, as a vector of ``channels``; None for any other."""
+    if array.ndim > rank:
+        return None
+    shape = (1,) * (rank - array.ndim) + array.shape
+    if any(size != 1 for axis, size in enumerate(shape) if axis != 1) or shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(array.reshape(-1), (channels,))

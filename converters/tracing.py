@@ -1,0 +1,240 @@
+"""Runs a Keras model once on symbolic values and writes down the operations it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import KerasTensor, tree
+from keras.layers import Layer
+
+from converters import keras_internals
+from deploy.errors import ConversionError
+
+
+@dataclass(frozen=True, repr=False)
+class Weight:
+    """A Keras variable as an operation saw it: ``dtype`` is the one of the call, which autocasting may have lowered."""
+
+    variable: Any
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation of the flat program.
+
+    ``operation`` is a keras Operation, or a layer that has a lowering of its own or could not be opened (then ``why`` says
+    so). ``args`` and ``kwargs`` hold KerasTensors, Weights and constants; ``outputs`` the structure of KerasTensors it gives;
+    ``path`` the names of the layers around it, joined by ``/``.
+    """
+
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+    path: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """The end of a Keras layer's call: its path, the layer, its outputs, and whether its operations were traced one by one."""
+
+    path: str
+    layer: Any
+    outputs: tuple[KerasTensor, ...]
+    opened: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A model as a flat list of calls, in order of execution; every KerasTensor stands for one value.
+
+    ``inputs`` and ``outputs`` are (name, KerasTensor) in the model's order.
+    """
+
+    inputs: tuple[tuple[str, KerasTensor], ...]
+    calls: tuple[Call, ...]
+    outputs: tuple[tuple[str, KerasTensor], ...]
+    layers: tuple[LayerCall, ...]
+
+
+@dataclass
+class _Recorder:
+    """What one trace has seen so far. `symbolic_call` takes the place of Keras's for its length."""
+
+    is_leaf: Callable[[Any], bool]
+    calls: list[Call] = field(default_factory=list)
+    layers: list[LayerCall] = field(default_factory=list)
+    scope: list[str] = field(default_factory=list)
+
+    def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(operation, Layer):
+            return self._record(operation, args, kwargs, "")
+        self.scope.append(operation.name)
+        try:
+            why = ""
+            if not self.is_leaf(operation):
+                outputs, why = self._open(operation, args, kwargs)
+                if not why:
+                    self._end(operation, outputs, opened=True)
+                    return outputs
+            outputs = self._record(operation, args, kwargs, why)
+            self._end(operation, outputs, opened=False)
+            return outputs
+        finally:
+            self.scope.pop()
+
+    def _open(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str]:
+        """Runs the layer's own code, whose operations arrive in turn; on failure nothing of it stays and a reason is given."""
+        calls, layers = len(self.calls), len(self.layers)
+        call = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
+        try:
+            outputs = call(*args, **kwargs)
+        except Exception as error:  # the user's own code may raise anything
+            why = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        else:
+            if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
+                return outputs, ""
+            why = "its call did not return symbolic values"
+        del self.calls[calls:], self.layers[layers:]
+        return None, why
+
+    def _record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str) -> Any:
+        try:
+            outputs = operation.compute_output_spec(*args, **kwargs)
+        except Exception:
+            if isinstance(operation, Layer):
+                raise
+            outputs = keras_internals.base_spec(operation, *args, **kwargs)
+        args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
+        self.calls.append(Call(operation, args, kwargs, outputs, self.path, why))
+        return outputs
+
+    def _end(self, layer: Any, outputs: Any, *, opened: bool) -> None:
+        values = tuple(x for x in tree.flatten(outputs) if x is not None)
+        self.layers.append(LayerCall(self.path, layer, values, opened))
+
+    @property
+    def path(self) -> str:
+        """Path of the innermost layer; the traced model itself is the root and has no name in it."""
+        return "/".join(self.scope[1:])
+
+
+def _capture(value: Any) -> Any:
+    if isinstance(value, keras.Variable):
+        return Weight(value, keras.backend.standardize_dtype(value.dtype))
+    return value
+
+
+def trace(
+    model: Any,
+    *,
+    is_leaf: Callable[[Any], bool] = lambda layer: False,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> Trace:
+    """Traces a built Keras model for inference (``training=False``).
+
+    Args:
+        model: a Functional, Sequential or subclassed model, built.
+        is_leaf: says of a layer that it shall be recorded as one call and not opened.
+        shapes: input name -> shape (batch included, None where unknown), for inputs with unknown sizes.
+
+    Raises:
+        ConversionError: the model was never built, has an unknown size that a layer needs, or writes to its own state at
+            inference (a stateful layer). The model is left as it was in every case.
+    """
+    structure = keras_internals.input_structure(model)
+    if structure is None or not model.built:
+        raise ConversionError(
+            "the model was never built, so its input shapes are unknown",
+            where=_name(model),
+            expected="a model that was called once, or built with build(input_shape)",
+            fix="call the model on one batch before converting it",
+        )
+    names = iter(_input_names(structure))
+    inputs = tree.map_structure(lambda x: _input(x, next(names), shapes or {}), structure)
+    recorder = _Recorder(is_leaf)
+
+    def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        return recorder.symbolic_call(operation, *args, **kwargs)
+
+    with keras.StatelessScope() as state, keras_internals.symbolic_calls(symbolic_call):
+        outputs = model(inputs, training=False)
+    written = [variable for variable in _variables(model) if id(variable) in state.state_mapping]
+    if written:
+        raise ConversionError(
+            "the model changes its own state at inference, which an engine cannot do",
+            where=_name(model),
+            found="writes to " + ", ".join(sorted(str(variable.path) for variable in written)),
+            fix="set stateful=False, pass training=False down to the random layers, or pass the state in and out",
+        )
+    root = recorder.calls[-1] if recorder.calls else None
+    if root is not None and root.operation is model:
+        raise ConversionError(
+            "the model's own call cannot be traced",
+            where=_name(model),
+            found=root.why,
+            fix="use keras.ops on tensors and no Python branch on their values; give unknown sizes with --shapes",
+        )
+    flat = tree.flatten(inputs)
+    return Trace(
+        inputs=tuple((x.name, x) for x in flat),
+        calls=tuple(recorder.calls),
+        outputs=tuple(zip(_output_names(model, outputs), tree.flatten(outputs), strict=True)),
+        layers=tuple(x for x in recorder.layers if x.path),
+    )
+
+
+def _variables(model: Any) -> list[Any]:
+    seeds = [layer.seed_generator.state for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]
+    return [*model.variables, *(variable for variable in seeds if variable is not None)]
+
+
+def _name(model: Any) -> str:
+    return f"model '{getattr(model, 'name', type(model).__name__)}'"
+
+
+def _input_names(structure: Any) -> list[str]:
+    """Names of the input layers; an input of no name, or of a name taken already, is called by its place."""
+    names: list[str] = []
+    for index, tensor in enumerate(tree.flatten(structure)):
+        name = getattr(tensor, "name", None) or f"input_{index}"
+        names.append(name if name not in names else f"{name}_{index}")
+    return names
+
+
+def _input(tensor: KerasTensor, name: str, shapes: Mapping[str, Sequence[int | None]]) -> KerasTensor:
+    shape = tuple(tensor.shape)
+    if name in shapes:
+        given = tuple(shapes[name])
+        clash = len(given) != len(shape) or any(
+            a is not None and b is not None and a != b for a, b in zip(shape, given, strict=False)
+        )
+        if clash:
+            raise ConversionError(
+                "the shape does not fit the model's input",
+                where=f"--shapes {name}",
+                expected=str(shape),
+                found=str(given),
+                fix="give a size only where the model has None",
+            )
+        shape = given
+    if tensor.dtype in ("string", "complex64", "complex128"):
+        raise ConversionError(f"an input of dtype {tensor.dtype} cannot be converted", where=f"input '{name}'")
+    return KerasTensor(shape, dtype=tensor.dtype, name=name)
+
+
+def _output_names(model: Any, outputs: Any) -> list[str]:
+    """Keras's output names where the model has them; dictionary keys or positions for a subclassed model."""
+    flat = tree.flatten(outputs)
+    functional = getattr(model, "_functional", None) or model
+    names = list(getattr(functional, "output_names", None) or [])
+    if len(names) != len(flat):
+        paths = [path for path, _ in tree.flatten_with_path(outputs)]
+        names = ["_".join(str(part) for part in path) if path else "output_0" for path in paths]
+        names = [f"output_{name}" if name.isdigit() else name for name in names]
+    return [name if name not in names[:index] else f"{name}_{index}" for index, name in enumerate(names)]
