@@ -19,7 +19,7 @@ engine: $(READY)
 	@$(BIN)/python -m examples.build $(MODEL) --precision $(PRECISION)
 
 engines: $(READY)
-	@$(BIN)/python -m examples.build --all --precision $(PRECISION)
+	@$(BIN)/python -m examples.build all --precision $(PRECISION)
 
 test: lint
 	$(BIN)/python -m pytest
@@ -28,6 +28,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 -p deploy
 	$(BIN)/lint-imports
 
 setup: $(READY)
