@@ -18,11 +18,15 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output, or one Keras layer's output, against its reference."""
+    """One output, or one Keras layer's output, against its reference.
+
+    ``constant``: the reference is the same for every one of several samples, so that agreement proves little.
+    """
 
     name: str
     metrics: Metrics
     threshold: Threshold
+    constant: bool = False
 
     @property
     def passed(self) -> bool:
@@ -95,7 +99,9 @@ def run_in_slices(run: Run, inputs: Mapping[str, Array], limits: tuple[int, int]
 
 def _compare(name: str, reference: Mapping[str, Array], actual: Mapping[str, Array], bound: Threshold) -> Comparison:
     try:
-        return Comparison(name, measure(reference[name], actual[name]), bound)
+        wanted = reference[name]
+        constant = wanted.ndim > 0 and len(wanted) > 1 and bool((wanted == wanted[:1]).all())
+        return Comparison(name, measure(wanted, actual[name]), bound, constant)
     except (KeyError, ValueError) as error:
         found = f"nothing named {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(

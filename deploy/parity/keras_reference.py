@@ -1,6 +1,7 @@
 """Keras itself as the reference: its outputs, and those of its layers, on given inputs.
 
-Keras is imported inside the functions; nothing here needs the converters.
+Keras is imported inside the functions; nothing here needs the converters. Packages whose import registers Keras classes
+(`keras.saving.register_keras_serializable`) name that module as an entry point in group ``kerasrt.keras_layers``.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +24,26 @@ from deploy.npz import Array
 def load_reference(model: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A keras.Model: ``model`` itself, or what a `.keras` or `.h5` file holds, loaded in safe mode and not compiled.
 
-    Raises InputError where Keras is not installed, or the file is missing, damaged, or needs code that is not known
-    here.
+    Classes come from ``custom_objects`` and from the modules of group ``kerasrt.keras_layers``. Raises InputError where
+    Keras is not installed, or the file is missing, damaged, or needs code that is not known here.
     """
     keras = _keras()
     if isinstance(model, keras.Model):
         return model
+    _register_layers()
     path = Path(model)
     if not path.is_file():
         raise InputError("there is no such file", where=str(path), expected="a .keras or .h5 model")
     try:
         return keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parts raise
+        unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
+        if unknown:
+            fix = f"name where it is defined: --custom-objects module:{unknown[1]}"
+            raise InputError(f"its class {unknown[1]} is not known here", where=str(path), fix=fix) from error
         reason = str(error).strip().split("\n", 1)[0]
-        raise InputError(
-            f"Keras cannot load the model ({reason})",
-            where=str(path),
-            fix="give a whole .keras or .h5 file without Lambda layers; register its own classes by --custom-objects",
-        ) from error
+        fix = "give a whole .keras or .h5 file without Lambda layers"
+        raise InputError(f"Keras cannot load the model ({reason})", where=str(path), fix=fix) from error
 
 
 def keras_outputs(
@@ -74,13 +81,38 @@ def keras_outputs(
 def _keras() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        return importlib.import_module("keras")
+        with _quiet():
+            return importlib.import_module("keras")
     except ImportError as error:
         raise InputError(
             "a Keras reference needs Keras, which is not installed here",
             where="--reference",
             fix="pip install 'kerasrt[convert]', or leave the reference out: the golden pairs need no Keras",
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """TensorFlow writes to file descriptor 2 as it is imported, whatever its log level; shown only if that fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as written:
+        kept = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            written.seek(0)
+            os.write(kept, written.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _register_layers() -> None:
+    for entry in entry_points(group="kerasrt.keras_layers"):
+        with contextlib.suppress(ImportError):  # a package that is only partly installed has nothing to add
+            importlib.import_module(entry.value)
 
 
 def _has_keys(result: Any, names: Sequence[str]) -> bool:

@@ -12,7 +12,9 @@ def verdict(parity: Parity) -> str:
     name = f"{worst.name}: " if len(parity.outputs) > 1 else ""
     samples = "1 sample" if parity.samples == 1 else f"{parity.samples} samples"
     word = "passed" if parity.passed else "FAILED"
-    return f"{word}  {name}{_measured(worst)}, {bound(worst.threshold)} ({samples}, {parity.reference})"
+    text = f"{word}  {name}{_measured(worst)}, {bound(worst.threshold)} ({samples}, {parity.reference})"
+    constant = ", ".join(comparison.name for comparison in parity.outputs if comparison.constant)
+    return text + (f"; proves little: {constant} is the same for every sample" if constant else "")
 
 
 def table(comparisons: tuple[Comparison, ...]) -> list[str]:

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(report.table(parity.layers)) if parity.layers else "none can be compared")
         first = parity.first_diverging
         print("no layer diverges" if first is None else f"the first layer that diverges: {first.name}")
-    print(f"\nparity  {'passed' if parity.passed else 'FAILED'}")
+    print(f"\nparity  {report.verdict(parity)}")
     return 0 if parity.passed else 1
 
 

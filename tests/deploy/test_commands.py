@@ -114,7 +114,7 @@ def test_failed_parity_is_exit_code_1(digits: Path, image: Any, npz: Write, run:
     assert not (tmp_path / "out.npz").exists()
     code, out, _ = run(verify, "--bundle", digits, "--layers")
     assert code == 1
-    assert "parity  FAILED" in out
+    assert "parity  FAILED  max error" in out
     assert "no layer diverges" in out
 
 

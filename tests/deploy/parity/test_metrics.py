@@ -99,6 +99,15 @@ def test_the_verdict_names_the_worst_output() -> None:
     assert len({line.index("threshold") for line in lines[1:]}) == 1
 
 
+def test_a_constant_reference_proves_little() -> None:
+    manifest = Manifest("m", (), (TensorSpec("a", ("batch", 2), "float32"),), ())
+    for rows, constant in (([[1.0, 2.0]] * 3, True), ([[1.0, 2.0], [1.0, 2.5]], False), ([[1.0, 2.0]], False)):
+        compared = compare_outputs(manifest, "fp32", {"a": np.array(rows)}, {"a": np.array(rows)})
+        assert compared[0].constant is constant
+        said = "proves little" in report.verdict(Parity(compared, "Keras", len(rows), "onnxruntime-cpu", "fp32"))
+        assert said is constant
+
+
 def test_slices() -> None:
     seen = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import deploy
 from deploy import BundleError, InputError
 from deploy.bundle import artifact, open_bundle, write_manifest
 from deploy.manifest import LayerOutput, Manifest, TensorSpec
+from deploy.parity import keras_reference
 from deploy.parity.graph_layers import graph_layers, with_outputs
 
 
@@ -145,6 +147,31 @@ def test_a_lambda_is_not_run(keras: Any, model: Any, inputs: Path, tmp_path: Pat
     with pytest.raises(InputError, match="Keras cannot load the model") as caught:
         deploy.verify(bundle, reference=tmp_path / "lambda.keras", inputs=inputs)
     assert "Lambda" in str(caught.value)
+
+
+def test_a_class_that_is_not_known_is_named(
+    keras: Any, model: Any, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled = type("Scaled", (keras.layers.Dense,), {"__module__": "no_such_module"})
+    x, y = keras.Input((5,), name="x"), keras.Input((5,), name="y")
+    keras.Model([x, y], [scaled(2)(x), scaled(1)(y)]).save(tmp_path / "own.keras")
+    bundle = bundle_of(tmp_path / "right", to_onnx(model))
+    with pytest.raises(InputError, match="its class Scaled is not known here") as caught:
+        deploy.verify(bundle, reference=tmp_path / "own.keras", inputs=inputs)
+    assert caught.value.fix == "name where it is defined: --custom-objects module:Scaled"
+
+    def register(name: str) -> Any:
+        assert name == "some.layers"
+        keras.saving.register_keras_serializable("test")(scaled)
+
+    found = importlib.import_module
+    entry = EntryPoint("test", "some.layers", "kerasrt.keras_layers")
+    monkeypatch.setattr(keras_reference, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(importlib, "import_module", lambda name: register(name) if name == entry.value else found(name))
+    keras.saving.register_keras_serializable("test")(scaled)
+    keras.Model([x, y], [scaled(2)(x), scaled(1)(y)]).save(tmp_path / "own.keras")
+    keras.saving.get_custom_objects().clear()
+    assert not deploy.verify(bundle, reference=tmp_path / "own.keras", inputs=inputs).passed
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89HDF\r\n\x1a\n broken"])
