@@ -51,7 +51,8 @@ class Artifact:
 
     ``kind``: graph, engine, recipe, layers (a realised layer table) or golden. ``precision``: fp32, fp16, int8, …;
     ``target``: onnxruntime, tensorrt, tensorrt-rtx (an FP32 graph, which every target reads, has None).
-    ``details`` is what only that kind has: an engine's builder version and compute capabilities, say.
+    ``details`` is what only that kind has. An engine's ``compute_capabilities`` (``["SM86", "SM120"]``) are read by the
+    runtime: it leaves an engine for other GPUs alone. Without them the engine's own check decides.
     """
 
     file: str
@@ -79,7 +80,8 @@ class Manifest:
     ``task`` is ``classification``, ``regression`` or ``""`` (unknown), ``labels`` the class names where known.
     ``sensitivity`` is, per output, the largest change of Keras's own output under random elementwise ±2e-7 relative
     changes of the golden inputs, relative to the output's scale: no parity threshold is tighter than 10 times that.
-    ``simulated`` holds, per precision and output, the error of the simulated recipe on the golden inputs. ``key`` is
+    ``simulated`` holds, per precision and output, the error of the simulated recipe on the golden inputs, as the fields
+    of deploy.parity.metrics.Metrics (``sqnr_db`` sets the threshold of int8 and fp8). ``key`` is
     the content key of the build (see engines.cache); ``commands`` the lines that would build the same engines.
     """
 

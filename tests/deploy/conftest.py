@@ -82,8 +82,8 @@ def quantized() -> bytes:
         helper.make_node("QuantizeLinear", ["flat", "scale", "zero"], ["flat/quantized"]),
         helper.make_node("DequantizeLinear", ["flat/quantized", "scale", "zero"], ["flat/dequantized"]),
     ]
-    for offset, node in enumerate(nodes):
-        model.graph.node.insert(len(model.graph.node) - 1 + 0 * offset, node)
+    for node in nodes:
+        model.graph.node.insert(len(model.graph.node) - 1, node)
     return bytes(model.SerializeToString())
 
 
@@ -94,7 +94,7 @@ def write_bundle(folder: Path, model: onnx.ModelProto, **fields: Any) -> Path:
     (folder / "model.fp16.engine").write_bytes(b"an engine for a GPU")
     inputs, outputs = specs(model.graph.input), specs(model.graph.output)
     random = np.random.default_rng(1)
-    given = {s.name: random.normal(size=(4, *s.shape[1:])).astype(np.float32) for s in inputs}  # type: ignore[misc]
+    given = {s.name: random.normal(size=(4, *s.shape[1:])).astype(np.float32) for s in inputs}
     layers = fields.get("layers", ())
     values = [layer.value for layer in layers]
     reference = ReferenceEvaluator(model)

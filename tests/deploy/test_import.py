@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import deploy
+from deploy import project_environment
 
 PACKAGE = Path(deploy.__file__).parent
 
@@ -71,6 +72,27 @@ def test_without_numpy_an_import_raises_and_starts_nothing(checkout: Path) -> No
     code = "try:\n  import deploy\nexcept ImportError as error: print(error)"
     result = python("-S", "-c", code, cwd=checkout)
     assert result.stdout.startswith("numpy is not installed"), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("modules", "argv", "started"),
+    [
+        (("no_such_module", "json"), ["-m", "x"], False),
+        (("no_such_module", "no_other_module"), ["-m", "x"], True),
+        (("no_such_module",), ["infer.py", "x"], False),
+    ],
+)
+def test_a_command_enters_the_environment_only_where_every_backend_is_missing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, modules: tuple[str, ...], argv: list[str], started: bool
+) -> None:
+    add_environment(checkout)
+    calls: list[list[str]] = []
+    monkeypatch.setattr(project_environment, "ROOT", checkout)
+    monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append(arguments))
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "deploy.infer", "x"])
+    project_environment.enter_without(*modules)
+    assert calls == ([[str(checkout / ".venv/bin/python"), "-m", "deploy.infer", "x"]] if started else [])
 
 
 def test_with_everything_installed_nothing_is_started_again(checkout: Path) -> None:
