@@ -1,0 +1,101 @@
+"""Writes a recipe into an FP32 graph, for one target: types, Casts and quantize/dequantize pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.errors import BuildError
+from engines.recipe import Recipe
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "simulate")
+
+
+def apply(recipe: Recipe, source: object, target: str = "tensorrt") -> onnx.ModelProto:
+    """The graph of ``source`` (ModelProto, onnx_ir.Model or path; FP32) with the recipe written into it; a new model.
+
+    ``tensorrt``, ``tensorrt-rtx``: a strongly typed graph with FP32 inputs and outputs, INT8 by symmetric Q/DQ.
+    ``onnxruntime``: INT8 by unsigned Q/DQ on every edge; FP16 layers compute in FP32, as that CPU does anyway.
+    ``simulate``: FP32 arithmetic with explicit roundings; run it with `engines.simulate`, every optimization off.
+    Raises BuildError for a target or layer that is unknown, and for what the target cannot do.
+    """
+    import onnx_ir
+
+    return onnx_ir.to_proto(applied(recipe, source, target))
+
+
+def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
+    """`apply`, as an `onnx_ir.Model`."""
+    from engines import casting, edges, placement, roundtrip
+    from engines.graphs import load, with_opset
+
+    if target not in TARGETS:
+        raise BuildError("unknown target", where="target", expected=", ".join(TARGETS), found=repr(target))
+    model = load(source)
+    check(recipe, model)
+    int8 = any(layer.precision == "int8" for layer in recipe.layers)
+    if int8:
+        model = with_opset(model, 19)
+    if target == "onnxruntime":
+        if int8:
+            edges.place_edges(model, recipe)
+    else:
+        if int8:
+            placement.place(model, recipe, casting.NUMPY[recipe.base])
+        if target == "simulate":
+            _widen_scales(model)
+            roundtrip.round_trip(model, recipe)
+        else:
+            casting.cast(model, recipe)
+    _clean(model)
+    return model
+
+
+def check(recipe: Recipe, model: onnx_ir.Model) -> None:
+    """Raises BuildError where the recipe names a layer that the graph lacks, or leaves a Conv, Gemm or MatMul out."""
+    from engines.graphs import compute_nodes
+
+    nodes = {node.name for node in model.graph}
+    named = {layer.name for layer in recipe.layers}
+    if unknown := sorted(named - nodes):
+        raise BuildError(
+            "the recipe names a layer that the graph does not have",
+            where=f"layer {unknown[0]}",
+            found=f"{len(unknown)} such: {', '.join(unknown[:5])}",
+            fix="make the recipe from this model, or correct the name",
+        )
+    if missing := [node.name or "" for node in compute_nodes(model) if node.name not in named]:
+        raise BuildError(
+            "the recipe does not say in which precision this layer computes",
+            where=f"layer {missing[0]}",
+            found=f"{len(missing)} such: {', '.join(missing[:5])}",
+            fix="make the recipe from this model, or add an entry",
+        )
+
+
+def _widen_scales(model: onnx_ir.Model) -> None:
+    """Scales of FP16, rounded as they are on the device, as FP32: simulated Q/DQ computes in FP32."""
+    import numpy as np
+    import onnx_ir
+
+    from engines.graphs import constant
+    from engines.placement import initializer
+
+    for node in model.graph:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1] is not None:
+            scale = node.inputs[1]
+            array = constant(scale)
+            if array is not None and scale.dtype == onnx_ir.DataType.FLOAT16:
+                node.replace_input_with(1, initializer(model, f"{scale.name}/float", array.astype(np.float32)))
+
+
+def _clean(model: onnx_ir.Model) -> None:
+    """Removes constants that nothing reads any more."""
+    used = {id(value) for node in model.graph.all_nodes() for value in node.inputs if value is not None}
+    used |= {id(value) for value in model.graph.outputs}
+    for name, value in list(model.graph.initializers.items()):
+        if id(value) not in used:
+            del model.graph.initializers[name]

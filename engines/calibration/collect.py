@@ -1,0 +1,70 @@
+"""Runs a graph in FP32 on calibration samples and takes in the range of every value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from engines.calibration.data import batches, provenance
+from engines.calibration.ranges import MinMax, Ranges
+from engines.graphs import is_float, load, name_of
+from engines.sessions import input_specs, session
+
+MEMORY = 256 << 20
+"""Bytes of intermediate values that one batch may take."""
+BATCH = 32
+
+
+def collect(source: object, samples: object) -> Ranges:
+    """The range of every float value of an FP32 graph (inputs and outputs among them) over all samples.
+
+    ``source`` as `engines.graphs.load` takes it; ``samples`` as `engines.calibration.data.batches` does. One pass, in
+    bounded memory. Raises InputError where samples are unusable or a value is not finite.
+    """
+    model = load(source)
+    accumulated = MinMax()
+    for values, count in replay(model, samples):
+        accumulated.update(values, count)
+    return accumulated.ranges(provenance(samples))
+
+
+def replay(model: ir.Model, samples: object) -> Iterator[tuple[dict[str, npt.NDArray[Any]], int]]:
+    """Yields, batch by batch, every float value by its name and the number of samples in the batch."""
+    specs = input_specs(model)
+    run, names, size = _exposed(model)
+    for batch in batches(samples, specs, size):
+        count = len(next(iter(batch.values())))
+        values = dict(zip(names, run(batch), strict=True))
+        floats = {spec.name: batch[spec.name] for spec in specs if np.dtype(spec.dtype).kind == "f"}
+        yield floats | values, count
+
+
+Run = Callable[[dict[str, npt.NDArray[Any]]], list[npt.NDArray[Any]]]
+
+
+def _exposed(model: ir.Model) -> tuple[Run, list[str], int]:
+    """A session that returns every float value of the main graph, their names, and the batch that fits `MEMORY`."""
+    exposed = load(model)
+    values = [value for node in exposed.graph for value in node.outputs if is_float(value) and value.name]
+    outputs = {name_of(value) for value in exposed.graph.outputs}
+    exposed.graph.outputs.extend(value for value in values if name_of(value) not in outputs)
+    names = [name_of(value) for value in values]
+    inference = session(exposed, optimize=False)
+
+    def run(batch: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        return [np.asarray(array) for array in inference.run(names, batch)]
+
+    per_sample = 4 * sum(_elements(value) for value in values)
+    fixed = exposed.graph.inputs[0].shape
+    first = fixed[0] if fixed is not None and len(fixed) else None
+    return run, names, first if isinstance(first, int) else max(1, min(BATCH, MEMORY // max(per_sample, 1)))
+
+
+def _elements(value: ir.Value) -> int:
+    """Elements of a value per sample; an unknown size other than the batch counts as 1."""
+    sizes = [] if value.shape is None else [size for size in value.shape if isinstance(size, int)]
+    return int(np.prod(sizes, dtype=np.int64)) if sizes else 1

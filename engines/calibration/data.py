@@ -1,0 +1,117 @@
+"""Calibration samples as a stream of checked batches: from an .npz file, arrays by name, or an iterable of such."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from deploy.errors import InputError
+from deploy.files import sha256
+from deploy.inputs import check_array, check_finite, match_names
+from deploy.manifest import TensorSpec
+from deploy.npz import Array, Entry, NpzArchive
+
+Batch = dict[str, Array]
+
+
+def batches(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
+    """Yields batches {input name: (n, …) array}, n ≤ ``size``, in the inputs' dtypes; no more than one is in memory.
+
+    ``source``: path of an .npz (arrays by input name, samples along the first axis), a mapping of such arrays, an array
+    where the model has a single input, or an iterable of mappings or arrays of that kind. Raises InputError for a
+    missing or unreadable file, a wrong name, rank, size or dtype, NaN or infinity, and where there is no sample at all.
+    """
+    count = 0
+    for batch in _blocks(source, inputs, size):
+        length = len(batch[inputs[0].name])
+        for spec in inputs:
+            check_finite(spec.name, batch[spec.name], f"{describe(source)}, samples {count} to {count + length - 1}")
+        count += length
+        yield {spec.name: np.ascontiguousarray(batch[spec.name], np.dtype(spec.dtype)) for spec in inputs}
+    if not count:
+        raise InputError("there is no calibration sample", where=describe(source), fix="give some hundred real samples")
+
+
+def describe(source: object) -> str:
+    """What to call a source in messages: the file's name, or its type."""
+    return str(source) if isinstance(source, str | Path) else f"calibration data ({type(source).__name__})"
+
+
+def provenance(source: object) -> dict[str, str]:
+    """Where the samples come from: file name and SHA-256 of a file, else the type."""
+    if not isinstance(source, str | Path):
+        return {"source": type(source).__name__}
+    return {"source": Path(source).name, "sha256": sha256(Path(source))}
+
+
+def _blocks(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
+    if isinstance(source, str | Path):
+        yield from _npz_blocks(Path(source), inputs, size)
+    elif isinstance(source, Mapping | np.ndarray):
+        yield from _split(source, inputs, size)
+    elif isinstance(source, Iterable):
+        for item in source:
+            yield from _split(item, inputs, size)
+    else:
+        raise InputError(
+            "calibration data of a kind that cannot be read",
+            expected="an .npz path, a mapping of arrays or an iterable of mappings",
+            found=type(source).__name__,
+        )
+
+
+def _split(item: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
+    """One mapping of arrays, in pieces."""
+    where = "calibration data"
+    if not isinstance(item, Mapping):
+        item = {inputs[0].name: item} if len(inputs) == 1 else {}
+    arrays = {str(name): np.asarray(array) for name, array in item.items()}
+    names = match_names(list(arrays), inputs, where)
+    sizes: dict[str, int] = {}
+    for spec in inputs:
+        array = arrays[names[spec.name]]
+        check_array(_many(spec), array.shape, array.dtype, sizes, where)
+    for start in range(0, len(arrays[names[inputs[0].name]]), size):
+        yield {spec.name: arrays[names[spec.name]][start : start + size] for spec in inputs}
+
+
+def _npz_blocks(path: Path, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
+    """Blocks of every array of an .npz, each expanded as a stream: a large file is never in memory whole."""
+    with NpzArchive(path) as archive:
+        names = match_names(list(archive.entries), inputs, str(path))
+        entries = {spec.name: archive.entries[names[spec.name]] for spec in inputs}
+    sizes: dict[str, int] = {}
+    for spec in inputs:
+        check_array(_many(spec), entries[spec.name].shape, entries[spec.name].dtype, sizes, str(path))
+    with zipfile.ZipFile(path) as members, contextlib.ExitStack() as stack:
+        streams = {name: stack.enter_context(members.open(entry.member)) for name, entry in entries.items()}
+        try:
+            for name, entry in entries.items():
+                streams[name].read(entry.offset)
+            whole = {name: _read(streams[name], e, e.shape[0]) for name, e in entries.items() if e.fortran}
+            length = entries[inputs[0].name].shape[0]
+            for start in range(0, length, size):
+                count = min(size, length - start)
+                yield {
+                    name: whole[name][start : start + count] if name in whole else _read(streams[name], entry, count)
+                    for name, entry in entries.items()
+                }
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            raise InputError(f"is damaged ({error})", where=str(path), fix="copy or write the file again") from error
+
+
+def _read(stream: IO[bytes], entry: Entry, count: int) -> Array:
+    """The next ``count`` samples of an array; all of them where it is in Fortran order, which has no such pieces."""
+    data = stream.read(count * math.prod(entry.shape[1:]) * entry.dtype.itemsize)
+    return np.frombuffer(data, entry.dtype).reshape((count, *entry.shape[1:]), order="F" if entry.fortran else "C")
+
+
+def _many(spec: TensorSpec) -> TensorSpec:
+    """The input with an open batch: calibration takes any number of samples, also of a model with a fixed batch."""
+    return TensorSpec(spec.name, ("samples", *spec.shape[1:]), spec.dtype)

@@ -1,0 +1,180 @@
+"""What the engines need to know of an ONNX graph: its compute nodes, their weights, and which of them form a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+from deploy.errors import BuildError
+
+COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators that multiply by weights: what INT8 is for, and what must appear in an engine in the asked precision."""
+
+POOLED = frozenset({"ReduceMean", "ReduceMax", "ReduceSum", "GlobalAveragePool", "GlobalMaxPool"})
+_SQUASHING = frozenset({"Sigmoid", "HardSigmoid"})
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight of a compute node: its position among the inputs, its array and the axis of its output channels."""
+
+    index: int
+    array: npt.NDArray[np.float32]
+    axis: int
+
+
+def load(source: object) -> ir.Model:
+    """A private copy of a graph: from an `onnx.ModelProto`, an `onnx_ir.Model` or the path of an .onnx file.
+
+    Raises BuildError where it is none of these, cannot be read, or has a node without a name.
+    """
+    if isinstance(source, ir.Model):
+        source = ir.to_proto(source)
+    if isinstance(source, str | Path):
+        try:
+            source = onnx.load(str(source))
+        except Exception as error:
+            raise BuildError(f"cannot be read as an ONNX graph ({error})", where=str(source)) from error
+    if not isinstance(source, onnx.ModelProto):
+        raise BuildError("is not an ONNX graph", expected="a ModelProto or an .onnx path", found=type(source).__name__)
+    model = ir.from_proto(source)
+    seen: set[str] = set()
+    for node in model.graph:
+        if not node.name or node.name in seen:
+            raise BuildError(
+                f"a {node.op_type} node has no name of its own, so no recipe can speak of it",
+                found=repr(node.name),
+                fix="convert the Keras model with converters.convert, or give every node a unique name",
+            )
+        seen.add(node.name)
+    return model
+
+
+def with_opset(model: ir.Model, minimum: int) -> ir.Model:
+    """The model at opset ``minimum`` or above.
+
+    18 to 21 are read alike for what converters write; older goes through onnx.
+    """
+    version = model.opset_imports.get("", 0)
+    if version >= minimum:
+        return model
+    if version >= 18:
+        model.opset_imports[""] = minimum
+        for node in model.graph:
+            if node.version is not None and not node.domain:
+                node.version = minimum
+        return model
+    from onnx import version_converter
+
+    try:
+        return ir.from_proto(version_converter.convert_version(ir.to_proto(model), minimum))
+    except Exception as error:
+        raise BuildError(
+            f"the graph cannot be raised from opset {version} to {minimum} ({error})",
+            fix="export it at opset 19 or newer",
+        ) from error
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether a value is of a floating type (one without a type is not)."""
+    return value is not None and value.dtype in _FLOATS
+
+
+def name_of(value: ir.Value) -> str:
+    """A value's name; graphs that passed `load` have one on every value that is used."""
+    return value.name or ""
+
+
+def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
+    """The array of an initializer, or None where the value is computed or an input."""
+    if value is None or value.const_value is None or not value.is_initializer():
+        return None
+    return value.const_value.numpy()
+
+
+def compute_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every Conv, ConvTranspose, Gemm and MatMul of the main graph, in its order."""
+    return (node for node in model.graph if node.op_type in COMPUTE and not node.domain)
+
+
+def weights_of(node: ir.Node) -> Weights | None:
+    """The weight of a compute node, or None where both operands are computed (attention) or the weight comes first.
+
+    Output channels: axis 0 of a Conv (M, C/group, …), 1 of a ConvTranspose (C, M/group, …), the last of a MatMul (…, K,
+    N), 1 of a Gemm (K, N), or 0 where transB is set (N, K). ONNX operator specifications.
+    """
+    array = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if array is None or not np.issubdtype(array.dtype, np.floating):
+        return None
+    if node.op_type == "Conv":
+        axis = 0
+    elif node.op_type == "Gemm":
+        axis = 0 if attribute(node, "transB", 0) else 1
+    else:
+        axis = 1 if node.op_type == "ConvTranspose" else array.ndim - 1
+    return Weights(1, array.astype(np.float32), axis)
+
+
+def attribute(node: ir.Node, name: str, default: int) -> int:
+    """An integer attribute of a node, or its default."""
+    found = node.attributes.get(name)
+    return default if found is None else found.as_int()
+
+
+def gate_nodes(model: ir.Model) -> frozenset[str]:
+    """Names of the compute nodes that only make a gate: squeeze-and-excitation, ECA, CBAM's channel and spatial
+    attention.
+
+    A gate is a Sigmoid (or HardSigmoid) that is computed from pooled statistics alone and multiplies what is not one: a
+    feature map. (Swish's x * sigmoid(x) is none, nor is a gated vector behind global pooling.)
+    """
+    statistics = _statistics(model)
+    found: set[str] = set()
+    for node in model.graph:
+        if node.op_type in _SQUASHING and name_of(node.outputs[0]) in statistics and _scales_map(node, statistics):
+            found |= {n.name or "" for n in _behind(node, statistics) if n.op_type in COMPUTE}
+    return frozenset(found)
+
+
+def _statistics(model: ir.Model) -> set[str]:
+    """Values computed from pooled features and constants alone."""
+    found: set[str] = set()
+    for node in model.graph:
+        computed = [value for value in node.inputs if value is not None and constant(value) is None]
+        if computed and (node.op_type in POOLED or all(name_of(value) in found for value in computed)):
+            found |= {name_of(value) for value in node.outputs}
+    return found
+
+
+def _scales_map(node: ir.Node, statistics: set[str]) -> bool:
+    """Whether the node's output, perhaps reshaped, multiplies a value that is no statistic."""
+    for user, _ in node.outputs[0].uses():
+        if user.op_type in ("Reshape", "Unsqueeze", "Transpose", "Expand", "Identity"):
+            if _scales_map(user, statistics):
+                return True
+        elif user.op_type == "Mul" and any(
+            value is not None and name_of(value) not in statistics for value in user.inputs
+        ):
+            return True
+    return False
+
+
+def _behind(node: ir.Node, statistics: set[str]) -> list[ir.Node]:
+    """The nodes from the pooled features to ``node``."""
+    found: list[ir.Node] = []
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.append(current)
+            producers = [v.producer() for v in current.inputs if v is not None and name_of(v) in statistics]
+            waiting += [producer for producer in producers if producer is not None]
+    return found

@@ -1,0 +1,137 @@
+"""Where quantize/dequantize pairs (Q/DQ) go for TensorRT: explicit, symmetric, where its kernels fuse them.
+
+Rules, and where they come from:
+1. A Conv, Gemm or MatMul is INT8 only if *both* its operands come from a DequantizeLinear; with one of them TensorRT
+   computes in floating point and says nothing (NVIDIA, "Working with Quantized Types", explicit quantization;
+   measured).
+2. Weights per output channel, symmetric, zero point 0, as INT8 constants; activations per tensor (same source).
+3. One pair per value, which all its INT8 readers share: equal pairs merge, unequal ones would quantize twice.
+4. An Add that reads a quantized value reads its DequantizeLinear, so that both readers of a residual have the same
+   scale and the branch is kept in INT8 (same source, "Q/DQ layer-placement recommendations").
+5. Nothing around pooling, Concat or reshaping: TensorRT moves the Q of the reader across them by itself.
+6. Biases stay floating: TensorRT adds them after the integer product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from deploy.errors import BuildError
+from engines.graphs import compute_nodes, constant, name_of, weights_of
+from engines.recipe import INT8_MAXIMUM, Recipe
+
+
+def place(model: ir.Model, recipe: Recipe, scale_dtype: npt.DTypeLike) -> None:
+    """Inserts Q/DQ into an FP32 graph in place, for the INT8 layers of the recipe.
+
+    ``scale_dtype``: the type of what lies around (the type of a scale is the type it dequantizes to). Raises BuildError
+    where an INT8 layer has no constant weight, no scale for its input, or weight scales of another number than
+    channels.
+    """
+    scales = {activation.value: activation.scale for activation in recipe.activations}
+    pairs: dict[str, ir.Value] = {}
+    layers = {layer.name: layer for layer in recipe.layers}
+    for node in list(compute_nodes(model)):
+        name = node.name or ""
+        if recipe.precision_of(name) != "int8":
+            continue
+        source = node.inputs[0]
+        if source is None or name_of(source) not in scales:
+            raise BuildError(
+                "INT8, but the recipe has no scale for its input",
+                where=f"layer {name}",
+                expected=f"an activation entry for {source.name if source is not None else 'its input'}",
+                fix="make the recipe again with calibration data, or give the layer fp16",
+            )
+        if name_of(source) not in pairs:
+            pairs[name_of(source)] = _pair(model, source, np.asarray(scales[name_of(source)], scale_dtype))
+        node.replace_input_with(0, pairs[name_of(source)])
+        _quantize_weights(model, node, layers[name].weight_scales, scale_dtype)
+    for node in model.graph:
+        if node.op_type == "Add" and all(constant(value) is None for value in node.inputs):
+            for index, value in enumerate(node.inputs):
+                if (
+                    value is not None
+                    and name_of(value) in pairs
+                    and recipe.precision_of(node.name or "") == recipe.base
+                ):
+                    node.replace_input_with(index, pairs[name_of(value)])
+
+
+def _pair(model: ir.Model, value: ir.Value, scale: npt.NDArray[np.floating]) -> ir.Value:
+    """Adds Q and DQ behind a value and returns the dequantized value; nothing reads it yet."""
+    name = name_of(value)
+    scale_value = initializer(model, f"{name}/scale", scale)
+    zero = initializer(model, f"{name}/zero_point", np.zeros((), np.int8))
+    quantized = ir.val(f"{name}/quantized", ir.DataType.INT8, value.shape)
+    result = ir.val(f"{name}/dequantized", value.dtype, value.shape)
+    insert_behind(
+        model,
+        value,
+        [
+            ir.node("QuantizeLinear", [value, scale_value, zero], outputs=[quantized], name=f"{name}/quantize"),
+            ir.node("DequantizeLinear", [quantized, scale_value, zero], outputs=[result], name=f"{name}/dequantize"),
+        ],
+    )
+    return result
+
+
+def _quantize_weights(model: ir.Model, node: ir.Node, scales: tuple[float, ...], dtype: npt.DTypeLike) -> None:
+    """Replaces a node's weight by an INT8 constant and its DequantizeLinear along the output channels."""
+    name = node.name or ""
+    weights = weights_of(node)
+    if weights is None or node.op_type == "ConvTranspose":
+        raise BuildError(
+            f"this {node.op_type} cannot be INT8: it has no constant weight that can be quantized per output channel",
+            where=f"layer {name}",
+            fix="give the layer fp16 in the recipe",
+        )
+    channels = weights.array.shape[weights.axis]
+    if len(scales) != channels:
+        raise BuildError(
+            "wrong number of weight scales", where=f"layer {name}", expected=f"{channels}", found=f"{len(scales)}"
+        )
+    along = [1] * weights.array.ndim
+    along[weights.axis] = channels
+    typed = np.asarray(scales, dtype)
+    integers = quantize(weights.array, typed.astype(np.float32).reshape(along))
+    result = ir.val(f"{name}/weight/dequantized", ir.DataType.FLOAT, ir.Shape(weights.array.shape))
+    inputs = [
+        initializer(model, f"{name}/weight/quantized", integers),
+        initializer(model, f"{name}/weight/scale", typed),
+        initializer(model, f"{name}/weight/zero_point", np.zeros(channels, np.int8)),
+    ]
+    axis = {"axis": weights.axis}
+    dequantize = ir.node("DequantizeLinear", inputs, axis, outputs=[result], name=f"{name}/weight/dequantize")
+    model.graph.insert_before(node, dequantize)
+    node.replace_input_with(weights.index, result)
+
+
+def quantize(array: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    """clip(round half to even(array / scale), -127, 127): what QuantizeLinear computes, without -128."""
+    integers: npt.NDArray[np.int8] = np.clip(np.rint(array / scale), -INT8_MAXIMUM, INT8_MAXIMUM).astype(np.int8)
+    return integers
+
+
+def initializer(model: ir.Model, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+    """Adds a constant to the graph, or returns the one of that name."""
+    found = model.graph.initializers.get(name)
+    if found is not None:
+        return found
+    tensor = ir.tensor(array, name=name)
+    value = ir.val(name, tensor.dtype, ir.Shape(array.shape), const_value=tensor)
+    model.graph.register_initializer(value)
+    return value
+
+
+def insert_behind(model: ir.Model, value: ir.Value, nodes: list[ir.Node]) -> None:
+    """Inserts nodes right after the one that makes ``value`` (first in the graph, for an input)."""
+    producer = value.producer()
+    if producer is not None:
+        model.graph.insert_after(producer, nodes)
+    elif len(model.graph):
+        model.graph.insert_before(model.graph[0], nodes)
+    else:
+        model.graph.extend(nodes)

@@ -1,0 +1,136 @@
+"""How a recipe is decided from an FP32 graph and the ranges its values were seen in. Each rule names its reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from deploy.errors import BuildError
+from engines.calibration.collect import collect
+from engines.calibration.ranges import Ranges
+from engines.graphs import compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
+from engines.recipe import INT8_MAXIMUM, ActivationScale, LayerPrecision, Recipe
+
+FP16_MAXIMUM = 65504.0
+FP16_SMALLEST_NORMAL = 2.0**-14
+"""Below this FP16 loses bits of the significand: a scale there is wrong by up to half."""
+HEADROOM = 2.0
+"""A value seen within a factor of 2 of FP16's maximum stays FP32: calibration does not see every input."""
+
+
+def decide(source: object, precision: str, calibration: object) -> Recipe:
+    """The recipe of a graph; see `engines.recipe.recipe`.
+
+    FP32: everything. FP16: everything but what was seen near its maximum. INT8: every Conv, Gemm and MatMul with
+    constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
+    refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included).
+    """
+    if _is_keras(source):
+        from converters import convert
+
+        source = convert(source)
+    model = load(source)
+    if precision == "fp32":
+        return Recipe("fp32", "fp32", tuple(_fp32(node) for node in compute_nodes(model)))
+    if precision == "int8" and calibration is None:
+        raise BuildError(
+            "INT8 needs calibration data: real inputs that show the range of every activation",
+            where="calibration",
+            found="none",
+            fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
+        )
+    ranges = None if calibration is None else collect(model, calibration)
+    high = {} if ranges is None else _near_overflow(model, ranges)
+    high |= {name: why for name, why in _constant_overflow(model).items() if name not in high}
+    gates = gate_nodes(model) if precision == "int8" else frozenset()
+    compute = {node.name for node in compute_nodes(model)}
+    layers: list[LayerPrecision] = []
+    for node in model.graph:
+        name = node.name or ""
+        if name in high:
+            layers.append(LayerPrecision(name, "fp32", high[name]))
+        elif name in compute:
+            if precision == "int8" and ranges is not None:
+                layers.append(_int8(node, ranges, gates))
+            else:
+                layers.append(LayerPrecision(name, "fp16", "asked for"))
+    activations = () if ranges is None or precision != "int8" else _scales(model, ranges)
+    return Recipe(precision, "fp16", tuple(layers), activations, {} if ranges is None else ranges.provenance())
+
+
+def weight_scales(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    """One scale per output channel: amax / 127. A channel of zeros, which any scale represents, gets 1."""
+    amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis))
+    return np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
+
+
+def _is_keras(source: object) -> bool:
+    return any(base.__module__.partition(".")[0] == "keras" for base in type(source).__mro__)
+
+
+def _fp32(node: ir.Node) -> LayerPrecision:
+    return LayerPrecision(node.name or "", "fp32", "asked for")
+
+
+def _int8(node: ir.Node, ranges: Ranges, gates: frozenset[str]) -> LayerPrecision:
+    """INT8 for one compute node, or FP16 with the reason why not."""
+    name = node.name or ""
+    weights = weights_of(node)
+    source = node.inputs[0]
+    if name in gates:
+        return LayerPrecision(name, "fp16", "a gate: small, and its error scales a whole feature map")
+    if node.op_type == "ConvTranspose":
+        return LayerPrecision(name, "fp16", "TensorRT-RTX builds a per-channel ConvTranspose silently as FP16")
+    if weights is None or source is None or constant(source) is not None:
+        return LayerPrecision(name, "fp16", "has no constant weight as its second operand")
+    if node.op_type == "MatMul" and weights.array.ndim != 2:
+        return LayerPrecision(name, "fp16", "has a batched weight")
+    if name_of(source) not in ranges.minimum:
+        return LayerPrecision(name, "fp16", f"the range of its input {source.name} is not known")
+    scales = weight_scales(weights.array, weights.axis)
+    smallest = min(float(scales.min()), ranges.amax(name_of(source)) / INT8_MAXIMUM or 1.0)
+    if smallest < FP16_SMALLEST_NORMAL:
+        return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")
+    why = f"asked for; input within ±{ranges.amax(name_of(source)):.5g}"
+    return LayerPrecision(name, "int8", why, tuple(float(f"{scale:.9g}") for scale in scales))
+
+
+def _scales(model: ir.Model, ranges: Ranges) -> tuple[ActivationScale, ...]:
+    """A scale for every float value whose range was seen, in the graph's order; 1 for a value that is always 0."""
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
+    return tuple(
+        ActivationScale(
+            name_of(value),
+            ranges.amax(name_of(value)) / INT8_MAXIMUM or 1.0,
+            ranges.minimum[name_of(value)],
+            ranges.maximum[name_of(value)],
+        )
+        for value in values
+        if is_float(value) and name_of(value) in ranges.minimum
+    )
+
+
+def _near_overflow(model: ir.Model, ranges: Ranges) -> dict[str, str]:
+    """Nodes that read or write a value seen within `HEADROOM` of FP16's maximum, with the reason."""
+    found: dict[str, str] = {}
+    for node in model.graph:
+        for value in (*node.inputs, *node.outputs):
+            if value is not None and name_of(value) in ranges.minimum and node.name:
+                amax = ranges.amax(name_of(value))
+                if amax > FP16_MAXIMUM / HEADROOM:
+                    found[node.name] = f"{value.name} reaches {amax:.5g}, and FP16 ends at 65504"
+    return found
+
+
+def _constant_overflow(model: ir.Model) -> dict[str, str]:
+    """Nodes with a constant that FP16 cannot hold, with the reason."""
+    found: dict[str, str] = {}
+    for node in model.graph:
+        for value in node.inputs:
+            array = constant(value)
+            if array is not None and node.name and np.issubdtype(array.dtype, np.floating) and array.size:
+                finite = np.abs(array[np.isfinite(array)])
+                if finite.size and finite.max() > FP16_MAXIMUM:
+                    found[node.name] = f"a constant of {finite.max():.5g} does not fit FP16, which ends at 65504"
+    return found

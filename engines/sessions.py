@@ -1,0 +1,61 @@
+"""ONNX Runtime sessions on the CPU, for calibration, simulation and checks while building."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from deploy.errors import BuildError
+from deploy.manifest import BATCH, TensorSpec
+
+
+def session(model: ir.Model, optimize: bool) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU.
+
+    ``optimize=False`` turns off every graph optimization: what runs is the graph as written, which a simulation needs,
+    since the optimizer removes Cast pairs and fuses Q/DQ. Raises BuildError where ONNX Runtime refuses the graph.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    if not optimize:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BuildError(f"ONNX Runtime does not take the graph ({_first_line(error)})") from error
+
+
+def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The graph's inputs; an unknown size has the name of its dimension, the first one `BATCH`."""
+    return tuple(_spec(value) for value in model.graph.inputs)
+
+
+def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The graph's outputs, in the same terms."""
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    if value.shape is None or value.dtype is None:
+        raise BuildError(
+            "has no shape or type", where=f"graph value {value.name}", fix="run onnx.shape_inference on it"
+        )
+    shape: list[int | str] = []
+    for axis, size in enumerate(value.shape):
+        if isinstance(size, int):
+            shape.append(size)
+        else:
+            shape.append(BATCH if axis == 0 else str(size.value or f"axis{axis}"))
+    return TensorSpec(value.name or "", tuple(shape), str(np.dtype(value.dtype.numpy())))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

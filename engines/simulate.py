@@ -1,0 +1,27 @@
+"""Runs a recipe's simulation: what the precision does to the outputs, without the hardware that computes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.recipe import Recipe
+
+
+def simulate(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+    """Outputs {name: array} of an FP32 graph under the recipe, for inputs {name: (batch, …) array}.
+
+    Every optimization of ONNX Runtime is off: it would remove the Cast pairs that make the simulation one. What
+    overflows FP16 is infinite (or NaN, further on) in the outputs, as on the device; nothing is hidden.
+    """
+    from engines.apply import applied
+    from engines.sessions import input_specs, session
+
+    model = applied(recipe, source, "simulate")
+    feeds = {spec.name: np.asarray(inputs[spec.name], spec.dtype) for spec in input_specs(model)}
+    names = [value.name or "" for value in model.graph.outputs]
+    arrays = session(model, optimize=False).run(names, feeds)
+    return dict(zip(names, arrays, strict=True))

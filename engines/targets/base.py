@@ -1,0 +1,73 @@
+"""What a build target is, and the registry of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from deploy.errors import BuildError
+from deploy.manifest import Profile
+from engines.recipe import Recipe
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from engines.layer_table import LayerTable, Lowered
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a target makes of a graph and a recipe.
+
+    ``data``: the bytes of its file, an ``engine`` or a ``graph`` (``kind``) with the extension ``suffix``. ``table``:
+    the realised layers and ``layers`` what became of each Conv, Gemm and MatMul, where the target tells. ``details``:
+    builder version, compute capabilities, notes for the user.
+    """
+
+    kind: str
+    suffix: str
+    data: bytes
+    table: LayerTable | None = None
+    layers: tuple[Lowered, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Target(Protocol):
+    """A place where graphs run."""
+
+    name: str
+
+    def missing(self) -> str:
+        """Why this machine cannot build for the target, and what to install; empty where it can."""
+
+    def version(self) -> str:
+        """The version of the builder, from the installed package's metadata: nothing is imported."""
+
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+        """Applies the recipe to an FP32 graph and builds it. Raises BuildError."""
+
+
+_TARGETS: dict[str, Target] = {}
+
+
+def register(target: Target) -> None:
+    """Adds a target; one of the same name is replaced."""
+    _TARGETS[target.name] = target
+
+
+def find(name: str) -> Target:
+    """The target of that name; ``auto`` is the first that this machine can build for. Raises BuildError."""
+    import engines.targets.onnxruntime
+    import engines.targets.rtx
+    import engines.targets.tensorrt  # noqa: F401
+
+    if name == "auto":
+        return next(
+            _TARGETS[known] for known in ("tensorrt", "tensorrt-rtx", "onnxruntime") if not _TARGETS[known].missing()
+        )
+    if name not in _TARGETS:
+        raise BuildError("unknown target", where="target", expected=", ".join(["auto", *_TARGETS]), found=repr(name))
+    target = _TARGETS[name]
+    if reason := target.missing():
+        raise BuildError("this machine cannot build for that target", where=f"target {name}", fix=reason)
+    return target

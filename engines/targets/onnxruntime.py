@@ -1,0 +1,50 @@
+"""ONNX Runtime on the CPU: the graph with the recipe in it is what runs; there is nothing to compile ahead."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import BuildError
+from deploy.manifest import Profile
+from engines.recipe import Recipe
+from engines.targets.base import Built, register
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+
+class OnnxRuntime:
+    """The target ``onnxruntime``."""
+
+    name = "onnxruntime"
+
+    def missing(self) -> str:
+        return "" if importlib.util.find_spec("onnxruntime") else "pip install 'kerasrt[cpu]'"
+
+    def version(self) -> str:
+        try:
+            return metadata.version("onnxruntime")
+        except metadata.PackageNotFoundError:
+            return ""
+
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+        import onnx_ir
+
+        from engines.apply import applied
+        from engines.sessions import session
+
+        if recipe.precision == "fp16":
+            raise BuildError(
+                "ONNX Runtime's CPU has no FP16 arithmetic: it would cast to FP32 and run slower",
+                where="target onnxruntime",
+                fix="ask for int8, or build for tensorrt or tensorrt-rtx",
+            )
+        graph = applied(recipe, model, self.name)
+        session(graph, optimize=True)
+        details: dict[str, Any] = {"builder": f"ONNX Runtime {self.version()}", "notes": []}
+        return Built("graph", ".onnx", onnx_ir.to_proto(graph).SerializeToString(), details=details)
+
+
+register(OnnxRuntime())

@@ -1,0 +1,96 @@
+"""TensorRT-RTX: engines for GeForce and RTX cards, built with or without a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import BuildError
+from deploy.manifest import Profile
+from engines.recipe import Recipe
+from engines.targets.base import Built, register
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
+"""What TensorRT-RTX 1.7 can build for: Turing, Ampere, Ada and Blackwell."""
+
+UNSUITED = {"int8": ("SM75",)}
+"""Measured: with Turing among the capabilities, INT8 convolutions are lowered as FP16 for all of them."""
+
+
+class Rtx:
+    """The target ``tensorrt-rtx``."""
+
+    name = "tensorrt-rtx"
+
+    def missing(self) -> str:
+        if importlib.util.find_spec("tensorrt_rtx") is None:
+            return "pip install 'kerasrt[rtx]' (Linux or Windows, x86-64)"
+        return ""
+
+    def version(self) -> str:
+        for name in ("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx"):
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return ""
+
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+        import onnx_ir
+        import tensorrt_rtx
+
+        from engines.apply import applied
+        from engines.graphs import compute_nodes
+        from engines.layer_table import check, lowered, read_builder
+        from engines.targets import nvidia
+
+        graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
+        unsuited = sorted({name for layer in recipe.layers for name in UNSUITED.get(layer.precision, ())})
+        capabilities = [name for name in CAPABILITIES if name not in unsuited]
+        notes = [f"not for {name}: INT8 would be lowered as FP16" for name in unsuited]
+        while True:
+            try:
+                built = nvidia.build(tensorrt_rtx, graph, profile, capabilities)
+                break
+            except nvidia.Failure as failure:
+                refused = _refused_capability(failure.reason, capabilities)
+                if refused is None:
+                    raise BuildError(
+                        f"TensorRT-RTX could not build it: {failure.reason}", where=recipe.precision
+                    ) from failure
+                capabilities.remove(refused)
+                notes.append(f"not for {refused}: {_sentence(failure.reason)}")
+        if not built.layers:
+            raise BuildError("TensorRT-RTX printed no table of layers, so what it built cannot be checked")
+        table = read_builder(built.layers)
+        layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
+        check(layers)
+        details: dict[str, Any] = {
+            "builder": f"TensorRT-RTX {self.version()}",
+            "compute_capabilities": capabilities,
+            "kernels": len(table.rows),
+            "notes": notes,
+        }
+        return Built("engine", ".rtx.engine", built.data, table, layers, details)
+
+
+def _refused_capability(reason: str, capabilities: list[str]) -> str | None:
+    """The compute capability that the builder says it cannot compile for (``(SM75)``), where others are left."""
+    for name in re.findall(r"\((SM\d+)\)", reason):
+        if name in capabilities and len(capabilities) > 1:
+            return str(name)
+    return None
+
+
+def _sentence(reason: str) -> str:
+    """The part of an error code's message that says what is not supported."""
+    found = re.search(r"Cannot compile.*?(?=\. In |\)$|$)", reason)
+    return found.group(0) if found else reason
+
+
+register(Rtx())

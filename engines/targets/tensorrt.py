@@ -1,0 +1,82 @@
+"""TensorRT 10 and 11: an engine for the GPU of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from deploy.errors import BuildError
+from deploy.gpu import gpus
+from deploy.manifest import Profile
+from engines.recipe import Recipe
+from engines.targets.base import Built, register
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+
+class TensorRT:
+    """The target ``tensorrt``."""
+
+    name = "tensorrt"
+
+    def missing(self) -> str:
+        if importlib.util.find_spec("tensorrt") is None:
+            return (
+                "pip install 'kerasrt[tensorrt]', or on a Jetson use JetPack's (python -m venv --system-site-packages)"
+            )
+        if not gpus():
+            return "TensorRT builds on the GPU that will run the engine, and no NVIDIA GPU is here"
+        return ""
+
+    def version(self) -> str:
+        for name in ("tensorrt", "tensorrt_cu13", "tensorrt_cu12"):
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return ""
+
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+        import onnx_ir
+        import tensorrt
+
+        from engines.apply import applied
+        from engines.graphs import compute_nodes
+        from engines.layer_table import check, lowered
+        from engines.targets import nvidia
+
+        if int(tensorrt.__version__.partition(".")[0]) < 10:
+            raise BuildError(
+                "this TensorRT is too old for strongly typed networks", expected="10 or 11", found=tensorrt.__version__
+            )
+        graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
+        try:
+            built = nvidia.build(tensorrt, graph, profile)
+        except nvidia.Failure as failure:
+            raise BuildError(f"TensorRT could not build it: {failure.reason}", where=recipe.precision) from failure
+        table = inspect(tensorrt, built.data)
+        layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
+        check(layers)
+        details: dict[str, Any] = {
+            "builder": f"TensorRT {tensorrt.__version__}",
+            "kernels": len(table.rows),
+            "notes": [],
+        }
+        return Built("engine", ".engine", built.data, table, layers, details)
+
+
+def inspect(trt: Any, engine: bytes) -> Any:
+    """The layer table of an engine, by the engine inspector; needs the GPU it was built for. Raises BuildError."""
+    from engines.layer_table import read_inspector
+    from engines.targets.nvidia import logger_of
+
+    loaded = trt.Runtime(logger_of(trt)).deserialize_cuda_engine(engine)
+    if loaded is None:
+        raise BuildError("the engine that was just built cannot be loaded on this GPU", found=logger_of(trt).reason())
+    inspector = loaded.create_engine_inspector()
+    return read_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+register(TensorRT())
