@@ -23,6 +23,8 @@ __all__ = ["Conversion", "Tensor", "convert", "export", "load", "lowers"]
 def __getattr__(name: str) -> object:
     """`lowers` and `Tensor`, for users' own lowerings, are imported when asked for: they need keras and onnx."""
     if name == "lowers":
+        # the built-in ones first, so that a second lowering of a class is refused where it is written
+        import converters.lowerings  # noqa: F401
         from converters.registry import lowers
 
         return lowers

@@ -45,9 +45,10 @@ def convert(
     Args:
         model: a built Keras model; it is not changed.
         opset: ONNX opset of the graph, 18 (the default) to 23.
-        input_layout: ``nhwc``, images as Keras has them, or ``nchw``, channels first for a camera pipeline that gives them so.
-        exporter: ``auto`` lowers every operation and hands layers that cannot be opened to tf2onnx; ``direct`` refuses those;
-            ``tf2onnx`` hands it the whole model.
+        input_layout: ``nhwc``, images as Keras has them, or ``nchw``, channels first for a camera pipeline that gives
+            them so.
+        exporter: ``auto`` lowers every operation and hands layers that cannot be opened to tf2onnx; ``direct`` refuses
+            those; ``tf2onnx`` hands it the whole model.
         shapes: input name -> shape, for inputs with unknown sizes besides the batch.
 
     Raises:

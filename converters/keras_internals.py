@@ -1,8 +1,9 @@
 """The only file that names `keras.src`: what tracing needs beyond Keras's public API.
 
-Used internals, each checked by tests/converters/test_keras_internals.py so that a Keras upgrade breaks here and nowhere else:
-the Operation classes of `keras.src.ops`, `Operation.symbolic_call` and `Layer.symbolic_call`, the `Node` that a layer
-records of a symbolic call, the functions of `keras.src.backend`, `Functional._inputs_struct`, `_build_shapes_dict`.
+Used internals, each checked by tests/converters/test_keras_internals.py so that a Keras upgrade breaks here and nowhere
+else: the Operation classes of `keras.src.ops`, `Operation.symbolic_call` and `Layer.symbolic_call`, the `Node` that a
+layer records of a symbolic call, the functions of `keras.src.backend`, `Functional._inputs_struct`,
+`_build_shapes_dict`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SymbolicCall = Callable[..., Any]
 
 
 def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """Output specification by abstract evaluation of ``call``: the answer when an operation's own shape rule is wrong."""
+    """Output specification by abstract evaluation of ``call``: for an operation whose own shape rule is wrong."""
     return Operation.compute_output_spec(operation, *args, **kwargs)
 
 
@@ -66,11 +67,11 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 
 @contextlib.contextmanager
 def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
-    """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, **kwargs)``.
+    """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, ...)``.
 
-    Three things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so that
-    the model's own graph is not written to) and the backend functions that layers call directly, which go to the public
-    operation of the same name when an argument is symbolic.
+    Three things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so
+    that the model's own graph is not written to) and the backend functions that layers call directly, which go to the
+    public operation of the same name when an argument is symbolic.
     """
     with _LOCK, contextlib.ExitStack() as undo:
 
@@ -92,7 +93,7 @@ def _no_node(*args: Any, **kwargs: Any) -> None:
 
 
 def _backend_functions() -> list[tuple[Any, str, Callable[..., Any]]]:
-    """(module, name, public operation) of each backend function for which keras.ops has an operation of the same name."""
+    """(module, name, public operation) of each backend function that has a namesake in keras.ops."""
     found = []
     for module in (backend.numpy, backend.nn, backend.math, backend.image, backend.linalg, backend):
         for name, function in vars(module).items():

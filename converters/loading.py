@@ -1,4 +1,4 @@
-"""Loads Keras models from files: `.keras`, legacy `.h5`, TensorFlow SavedModel. Safe by default, without the optimizer."""
+"""Loads Keras models from files: `.keras`, legacy `.h5`, SavedModel. Safe by default, without the optimizer."""
 
 from __future__ import annotations
 

@@ -95,9 +95,8 @@ class Builder:
         names = [name] if outputs == 1 else [self.unique(f"{name}:{index}") for index in range(outputs)]
         attributes = {key: value for key, value in attributes.items() if value is not None}
         result = self._onnx.call_op(op_type, values, attributes, version=self.opset, outputs=names, name=name)
-        created = [result] if outputs == 1 else list(result)
+        created = [result] if isinstance(result, ir.Value) else list(result)
         for value in created:
-            assert isinstance(value, ir.Value)
             node = value.producer()
             assert node is not None
             if value.shape is None or value.type is None:
@@ -131,7 +130,7 @@ class Builder:
         return np.asarray(sorted(tensor.axis(axis) for axis in axes), np.int64)
 
     def arrange(self, tensor: Tensor, order: Order) -> Tensor:
-        """The tensor in another order: itself, a Reshape where only axes of size 1 move, else one Transpose, made once."""
+        """The tensor in another order: a Reshape where only axes of size 1 move, else one Transpose, made once."""
         if tensor.order == order:
             return tensor
         key = (tensor.value, tensor.order, order)
@@ -291,7 +290,7 @@ def _numpy(value: Any) -> Any:
 
 
 def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
-    """The lowered tensor must have the rank, sizes and dtype that Keras says: a wrong lowering shall not go on silently."""
+    """The lowered tensor must have the rank, sizes and dtype that Keras says: a wrong one shall not go on silently."""
     same = len(expected.shape) == result.rank and all(
         a is None or b is None or a == b for a, b in zip(expected.shape, result.shape, strict=True)
     )

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from deploy.errors import ConversionError
 
 Lowering = Callable[..., Any]
+Function = TypeVar("Function", bound=Lowering)
 
 ENTRY_POINTS = "kerasrt.lowerings"
 
 _lowerings: dict[type, Lowering] = {}
-_loaded = False
 
 
-def lowers(*classes: type) -> Callable[[Lowering], Lowering]:
+def lowers(*classes: type) -> Callable[[Function], Function]:
     """Registers a function as the lowering of Keras Operation classes, or of layer classes that shall not be opened.
 
-    The function is called as ``f(builder, operation, *args, **kwargs)``, with the arguments of the operation's ``call``:
-    tensors are `converters.lowering.Tensor`, weights and constants numpy arrays. It returns a Tensor, or a structure of
-    them like that of the operation's outputs.
+    The function is called as ``f(builder, operation, *args, **kwargs)``, with the arguments of the operation's
+    ``call``: tensors are `converters.lowering.Tensor`, weights and constants numpy arrays. It returns a Tensor, or a
+    structure of them like that of the operation's outputs.
 
     Raises ConversionError when one of the classes has a lowering already: a graph must not depend on the import order.
     """
 
-    def register(function: Lowering) -> Lowering:
+    def register(function: Function) -> Function:
         for cls in classes:
             if cls in _lowerings:
                 taken = _lowerings[cls]
@@ -48,12 +49,10 @@ def lowering_of(operation: Any) -> Lowering | None:
     return _lowerings.get(type(operation))
 
 
+@functools.cache
 def _load() -> None:
-    """Imports the built-in lowerings and those of installed packages (entry-point group ``kerasrt.lowerings``), once."""
-    global _loaded
-    if not _loaded:
-        _loaded = True
-        import converters.lowerings  # noqa: F401
+    """Imports the built-in lowerings and those of installed packages (entry-point group ``kerasrt.lowerings``)."""
+    import converters.lowerings  # noqa: F401
 
-        for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-            point.load()
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        point.load()

@@ -12,7 +12,10 @@ from converters.tracing import Trace
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer: ``way`` is opened (its own operations), lowered (as one) or tf2onnx; ``nodes`` the ONNX operations it became."""
+    """One layer.
+
+    ``way`` is opened (its own operations), lowered (as one) or tf2onnx; ``nodes`` the ONNX operations it became.
+    """
 
     path: str
     layer: str

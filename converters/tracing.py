@@ -26,9 +26,9 @@ class Weight:
 class Call:
     """One operation of the flat program.
 
-    ``operation`` is a keras Operation, or a layer that has a lowering of its own or could not be opened (then ``why`` says
-    so). ``args`` and ``kwargs`` hold KerasTensors, Weights and constants; ``outputs`` the structure of KerasTensors it gives;
-    ``path`` the names of the layers around it, joined by ``/``.
+    ``operation`` is a keras Operation, or a layer that has a lowering of its own or could not be opened (then ``why``
+    says so). ``args`` and ``kwargs`` hold KerasTensors, Weights and constants; ``outputs`` is the structure of
+    KerasTensors it gives; ``path`` the names of the layers around it, joined by ``/``.
     """
 
     operation: Any
@@ -41,7 +41,7 @@ class Call:
 
 @dataclass(frozen=True)
 class LayerCall:
-    """The end of a Keras layer's call: its path, the layer, its outputs, and whether its operations were traced one by one."""
+    """The end of a Keras layer's call: its path, the layer, its outputs; ``opened``: its operations were traced."""
 
     path: str
     layer: Any
@@ -89,7 +89,7 @@ class _Recorder:
             self.scope.pop()
 
     def _open(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str]:
-        """Runs the layer's own code, whose operations arrive in turn; on failure nothing of it stays and a reason is given."""
+        """Runs the layer's own code, whose operations arrive in turn; on failure gives the reason and keeps nothing."""
         calls, layers = len(self.calls), len(self.layers)
         call = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
         try:
@@ -144,8 +144,8 @@ def trace(
         shapes: input name -> shape (batch included, None where unknown), for inputs with unknown sizes.
 
     Raises:
-        ConversionError: the model was never built, has an unknown size that a layer needs, or writes to its own state at
-            inference (a stateful layer). The model is left as it was in every case.
+        ConversionError: the model was never built, has an unknown size that a layer needs, or writes to its own state
+            at inference (a stateful layer). The model is left as it was in every case.
     """
     structure = keras_internals.input_structure(model)
     if structure is None or not model.built:

@@ -78,8 +78,8 @@ def _convolve(g: Builder, op: Any, x: Tensor, kernel_shape: Sequence[int], weigh
 
 
 @lowers(nn.Conv)
-def conv(g: Builder, op: Any, inputs: Tensor, kernel: Operand) -> Tensor:
-    """Keras kernels are (spatial…, input channels / groups, filters), ONNX's (filters, input channels / groups, spatial…)."""
+def conv(g: Builder, op: Any, inputs: Tensor, kernel: Tensor | Array) -> Tensor:
+    """Keras kernels are (spatial…, input channels / groups, filters); ONNX's have the last two in front, swapped."""
     shape = kernel.shape
     rank = inputs.rank
     channels, per_group = inputs.shape[channel_axis(op, rank)], shape[-2]
@@ -119,8 +119,8 @@ def separable_conv(g: Builder, op: Any, inputs: Tensor, depthwise_kernel: Operan
 def conv_transpose(g: Builder, op: Any, inputs: Tensor, kernel: Operand) -> Tensor:
     """The gradient of a convolution, as TensorFlow has it.
 
-    With L = stride * (size - 1) + span the full length and the output length that Keras gives: L - output is cut off, its
-    smaller half in front for ``same``, all of it behind for ``valid``; a negative difference is output padding.
+    With L = stride * (size - 1) + span the full length and the output length that Keras gives: L - output is cut off,
+    its smaller half in front for ``same``, all of it behind for ``valid``; a negative difference is output padding.
     """
     array = _constant_kernel(g, kernel)
     rank = inputs.rank

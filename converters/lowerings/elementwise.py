@@ -217,6 +217,7 @@ def is_nan(g: Builder, op: Any, x: Tensor) -> Tensor:
 @lowers(knp.ZerosLike, knp.OnesLike)
 def constant_like(g: Builder, op: Any, x: Tensor) -> Tensor:
     number = 1 if isinstance(op, knp.OnesLike) else 0
-    if None in x.shape:
-        return elementwise(g, "Add", elementwise(g, "Mul", cast(g, x, g.out.dtype), 0), number, dtype=g.out.dtype)
-    return as_tensor(g, np.full(x.shape, number, g.out.dtype))
+    sizes = [size for size in x.shape if size is not None]
+    if len(sizes) < x.rank:  # Where has the shape of its condition, whatever x holds (x * 0 would keep a NaN)
+        return _where(g, elementwise(g, "Equal", x, x), number, number, g.out.dtype)
+    return as_tensor(g, np.full(sizes, number, g.out.dtype))

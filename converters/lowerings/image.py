@@ -17,7 +17,7 @@ from deploy.errors import ConversionError
 
 @lowers(image.Resize)
 def resize(g: Builder, op: Any, images: Tensor) -> Tensor:
-    """Bilinear and nearest with half-pixel centres, as tf.image.resize has them; antialiasing and cropping are refused."""
+    """Bilinear, nearest and bicubic with half-pixel centres, as tf.image.resize has them; the rest is refused."""
     unsupported = [name for name in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio") if getattr(op, name)]
     if op.interpolation not in ("bilinear", "nearest", "bicubic") or unsupported:
         raise ConversionError(

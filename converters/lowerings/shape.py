@@ -118,7 +118,7 @@ def tile(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(knp.Repeat)
 def repeat(g: Builder, op: Any, x: Tensor) -> Tensor:
-    """Each element ``repeats`` times along an axis: a nearest-neighbour Resize for floats, else Gather of the indices."""
+    """Each element ``repeats`` times along an axis: a nearest-neighbour Resize for floats, else a Gather."""
     axis = op.axis
     if axis is None:
         x, axis = g.reshape(x, (elements(x.shape),)), 0

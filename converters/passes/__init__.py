@@ -1,7 +1,7 @@
 """Clean-ups of the lowered graph, one rule a file, in an order that leaves nothing to do for a second round.
 
-Each pass takes a graph, changes it in place and says whether it changed anything. A node that absorbs its consumer takes
-over the consumer's name and that of its value, so that a layer's name stays on the value the layer gives.
+Each pass takes a graph, changes it in place and says whether it changed anything. A node that absorbs its consumer
+takes over the consumer's name and that of its value, so that a layer's name stays on the value the layer gives.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 
 
 def fold_batch_norm(graph: ir.Graph) -> bool:
-    """Folds every BatchNormalization that alone reads a Conv, ConvTranspose or Gemm. Returns whether the graph changed."""
+    """Folds every BatchNormalization that alone reads a Conv, ConvTranspose or Gemm. Returns whether it changed any."""
     changed = False
     for node in list(graph):
         if node.graph is not None and node.op_type in _OUTPUT_AXIS:

@@ -2,7 +2,7 @@
 
 1. Conv or ConvTranspose, then Add of a constant that varies over channels alone: added to the bias.
 2. MatMul of a rank-2 value with a constant matrix, then Add of a constant vector: a Gemm.
-3. MatMul of a rank-2 value with a constant matrix and no Add: a Gemm without bias, so that engines see one kind of node.
+3. MatMul of a rank-2 value with a constant matrix and no Add: a Gemm without bias; engines then see one kind of node.
 """
 
 from __future__ import annotations

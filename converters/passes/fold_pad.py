@@ -1,9 +1,9 @@
 """A Pad with zeros in front of a convolution or a pooling becomes its padding.
 
 1. Conv: always, when only spatial axes are padded.
-2. MaxPool: when the padded value is never negative (a ReLU, a sigmoid or a clip at zero made it). MaxPool pads with minus
-   infinity, Pad with zero: the maxima are the same as long as every window holds one real element, that is, as long as the
-   padding is smaller than the window.
+2. MaxPool: when the padded value is never negative (a ReLU, a sigmoid or a clip at zero made it). MaxPool pads with
+   minus infinity, Pad with zero: the maxima are the same as long as every window holds one real element, that is, as
+   long as the padding is smaller than the window.
 3. Pad, then Transpose: the Transpose comes first, with the widths permuted, so that 1 and 2 can apply.
 """
 

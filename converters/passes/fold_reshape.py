@@ -26,17 +26,14 @@ def fold_reshape(graph: ir.Graph) -> bool:
 
 
 def _join_reshapes(node: ir.Node) -> bool:
-    first = producer(node.inputs[0], "Reshape")
-    target = constant(node.inputs[1])
-    if first is None or target is None or first.inputs[0] is None or first.inputs[0].shape is None:
+    middle, target = node.inputs[0], constant(node.inputs[1])
+    first = producer(middle, "Reshape")
+    source = first.inputs[0] if first is not None else None
+    if middle is None or middle.shape is None or source is None or source.shape is None or target is None:
         return False
-    middle, source = node.inputs[0], first.inputs[0]
-    assert middle is not None
     for place, size in enumerate(target):
         # a 0 copies the size in its place: the same unknown size must stand there in the source
-        if size == 0 and (
-            place >= len(source.shape) or middle.shape is None or source.shape[place] != middle.shape[place]
-        ):
+        if size == 0 and (place >= len(source.shape) or source.shape[place] != middle.shape[place]):
             return False
     node.replace_input_with(0, source)
     return True

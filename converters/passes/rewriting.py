@@ -50,7 +50,7 @@ def initializer(graph: ir.Graph, array: Array, name: str) -> ir.Value:
 
 
 def absorb(graph: ir.Graph, node: ir.Node, consumer: ir.Node) -> None:
-    """Lets ``node`` give what ``consumer`` gave: its value takes over name, type, shape, uses and place as an output."""
+    """Lets ``node`` give what ``consumer`` gave: its value takes over name, type, shape, uses, place as an output."""
     kept, gone = node.outputs[0], consumer.outputs[0]
     gone.replace_all_uses_with(kept, replace_graph_outputs=True)
     name, node.name = gone.name, consumer.name
