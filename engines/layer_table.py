@@ -33,7 +33,7 @@ PRECISION = {
 
 _ROW = re.compile(
     r"^Name: (.*?), LayerType: (.*?), Inputs: \[(.*?)\], Constants: \[(.*?)\], Outputs: \[(.*?)\]"
-    r", TacticName: (.*?), StreamId: -?\d+, Metadata: ?(.*)$"
+    r", TacticName: (.*?), StreamId: -?\d+(?:, \w+: \d+)*, Metadata: ?(.*)$"
 )
 _OPERAND = re.compile(r"\{ Name: (.*?), Dimensions: \[(.*?)\],.*?Datatype: (\w+)")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
@@ -136,9 +136,14 @@ def check(results: Iterable[Lowered]) -> None:
 
 
 def _found(table: LayerTable, name: str) -> str:
+    """The precisions of the kernels that multiply for this node.
+
+    A product over very few channels is written out as multiplications and additions in an elementwise kernel.
+    """
     rows = [row for row in table.rows if name in row.nodes]
     products = [row for row in rows if row.kind not in _ELEMENTWISE]
     products = products or [row for row in rows if _PRODUCT.search(row.name)]
+    products = products or [row for row in rows if "Mul" in row.name and "Add" in row.name and row.constants]
     return "+".join(sorted({_precision(row) for row in products}))
 
 

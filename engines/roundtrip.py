@@ -59,7 +59,7 @@ def _rounded_input(model: ir.Model, value: ir.Value, rounded: dict[str, ir.Value
 
 
 def _round_output(model: ir.Model, value: ir.Value) -> ir.Value:
-    """Rounds a node's output; its readers get the rounded value, which takes over the name (and the place of an output)."""
+    """Rounds a node's output: its readers get the rounded value, which takes over its name (an output's place too)."""
     name = name_of(value)
     result = ir.val(None, ir.DataType.FLOAT, value.shape)
     value.replace_all_uses_with(result, replace_graph_outputs=True)

@@ -40,7 +40,7 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
-    ranges = None if calibration is None else collect(model, calibration)
+    ranges = calibration if isinstance(calibration, Ranges | None) else collect(model, calibration)
     high = {} if ranges is None else _near_overflow(model, ranges)
     high |= {name: why for name, why in _constant_overflow(model).items() if name not in high}
     gates = gate_nodes(model) if precision == "int8" else frozenset()

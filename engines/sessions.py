@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import onnx_ir as ir
 
 from deploy.errors import BuildError
 from deploy.manifest import BATCH, TensorSpec
+from deploy.npz import Array
 
 
-def session(model: ir.Model, optimize: bool) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU.
+def session(model: ir.Model | bytes, optimize: bool) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU, of a graph or its serialized form.
 
     ``optimize=False`` turns off every graph optimization: what runs is the graph as written, which a simulation needs,
     since the optimizer removes Cast pairs and fuses Q/DQ. Raises BuildError where ONNX Runtime refuses the graph.
@@ -27,10 +29,17 @@ def session(model: ir.Model, optimize: bool) -> Any:
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     if not optimize:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    graph = model if isinstance(model, bytes) else ir.to_proto(model).SerializeToString()
     try:
-        return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BuildError(f"ONNX Runtime does not take the graph ({_first_line(error)})") from error
+
+
+def run_bytes(graph: bytes, inputs: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """Values {name: array} of a serialized graph for one batch, every optimization on."""
+    values = session(graph, optimize=True).run(list(names), dict(inputs))
+    return dict(zip(names, values, strict=True))
 
 
 def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:

@@ -25,3 +25,21 @@ def simulate(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]
     names = [value.name or "" for value in model.graph.outputs]
     arrays = session(model, optimize=False).run(names, feeds)
     return dict(zip(names, arrays, strict=True))
+
+
+def first_overflow(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]) -> str:
+    """The name of the first simulated value that is NaN or infinite for these inputs, or nothing."""
+    from engines.apply import applied
+    from engines.graphs import is_float
+    from engines.sessions import input_specs, session
+
+    model = applied(recipe, source, "simulate")
+    values = [value for node in model.graph for value in node.outputs if is_float(value) and value.name]
+    outputs = set(model.graph.outputs)
+    model.graph.outputs.extend(value for value in values if value not in outputs)
+    feeds = {spec.name: np.asarray(inputs[spec.name], spec.dtype) for spec in input_specs(model)}
+    names = [value.name or "" for value in values]
+    for name, array in zip(names, session(model, optimize=False).run(names, feeds), strict=True):
+        if not np.isfinite(array).all():
+            return name.removesuffix("/half").removesuffix("/exact")
+    return ""

@@ -1,0 +1,66 @@
+"""Build a bundle: the FP32 graph, engines, golden pairs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from deploy.errors import BuildError
+from deploy.manifest import Profile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `kerasrt build`."""
+    add = parser.add_argument
+    add("model", help="a .keras, .h5 or .onnx file, or a SavedModel folder")
+    add("-o", "--output", required=True, metavar="FOLDER", help="the bundle to write, e.g. build/name")
+    add("--precision", default="fp16,int8", help="engines beside the FP32 graph: fp32, fp16, int8 (default: fp16,int8)")
+    add("--target", default="auto", help="tensorrt, tensorrt-rtx, onnxruntime (default: the first this machine can)")
+    add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input")
+    add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
+    add("--task", default="", help="classification or regression")
+    add("--labels", default="", metavar="A,B,...", help="names of the classes")
+    add("--name", help="the model's name (default: the folder's)")
+    add("--min-batch", type=int, default=1, metavar="N", help="smallest batch of the engines (default 1)")
+    add("--opt-batch", type=int, metavar="N", help="batch they are tuned for (default: the smallest)")
+    add("--max-batch", type=int, default=8, metavar="N", help="largest batch of the engines (default 8)")
+    add("--shapes", metavar="JSON", help="sizes Keras leaves open, e.g. '{\"image\": [null, 224, 224, 3]}'")
+    add("--custom-objects", nargs="+", metavar="MODULE:CLASS", help="classes the model file refers to")
+    add("--trust-lambda", action="store_true", help="load Lambda layers: runs code that is in the file")
+    add("--force", action="store_true", help="build even where the bundle is up to date")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Builds, and says what was built."""
+    from engines.build import build
+
+    build(
+        arguments.model,
+        arguments.output,
+        arguments.precision,
+        arguments.target,
+        arguments.calibration,
+        arguments.sample,
+        Profile(arguments.min_batch, arguments.opt_batch or arguments.min_batch, arguments.max_batch),
+        _shapes(arguments.shapes),
+        arguments.name,
+        tuple(label.strip() for label in arguments.labels.split(",") if label.strip()),
+        arguments.task,
+        custom_objects=arguments.custom_objects,
+        trust_lambda=arguments.trust_lambda,
+        force=arguments.force,
+    )
+    return 0
+
+
+def _shapes(text: str | None) -> dict[str, list[int | None]] | None:
+    if text is None:
+        return None
+    try:
+        shapes = json.loads(text)
+        if not isinstance(shapes, dict) or not all(isinstance(value, list) for value in shapes.values()):
+            raise ValueError("not an object of lists")
+    except ValueError as error:
+        expected = 'JSON such as {"image": [null, 224, 224, 3]}'
+        raise BuildError(f"cannot be read ({error})", where="--shapes", expected=expected, found=text) from error
+    return shapes

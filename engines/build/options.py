@@ -1,0 +1,101 @@
+"""What a build was asked for, checked before anything slow begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import BuildError, KerasrtError
+from deploy.manifest import MANIFEST, Profile
+from engines.recipe import PRECISIONS
+
+TASKS = ("", "classification", "regression")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `engines.build`, as it uses them."""
+
+    source: Any
+    output: Path
+    precisions: tuple[str, ...]
+    target: str
+    calibration: Any
+    sample: Any
+    profile: Profile
+    shapes: Mapping[str, Sequence[int | None]] | None
+    name: str
+    labels: tuple[str, ...]
+    task: str
+    custom_objects: Any
+    trust_lambda: bool
+
+    def content(self) -> dict[str, Any]:
+        """What of them decides the content of the bundle, beside the model and the data."""
+        profile = (self.profile.minimum, self.profile.optimum, self.profile.maximum)
+        classes = self.custom_objects if self.modules() else sorted(self.custom_objects or ())
+        return {
+            "precisions": self.precisions,
+            "target": self.target,
+            "profile": profile,
+            "shapes": self.shapes,
+            "name": self.name,
+            "labels": self.labels,
+            "task": self.task,
+            "custom_objects": classes,
+        }
+
+    def modules(self) -> tuple[str, ...]:
+        """The ``module:Class`` names among the custom objects."""
+        return () if isinstance(self.custom_objects, Mapping) else tuple(self.custom_objects or ())
+
+
+def precisions(text: str | Sequence[str]) -> tuple[str, ...]:
+    """``"fp16,int8"`` or a sequence, each once. Raises BuildError for a name that is not known."""
+    names = [part.strip().lower() for part in (text.split(",") if isinstance(text, str) else text)]
+    for name in names:
+        if name not in PRECISIONS:
+            raise BuildError("unknown precision", where="precision", expected=", ".join(PRECISIONS), found=repr(name))
+    return tuple(dict.fromkeys(names))
+
+
+def check(options: Options) -> None:
+    """Raises BuildError or KerasrtError for what could only fail later."""
+    profile = options.profile
+    if not 1 <= profile.minimum <= profile.optimum <= profile.maximum:
+        raise BuildError(
+            "impossible batch sizes",
+            where="profile",
+            expected="1 <= minimum <= optimum <= maximum",
+            found=f"{profile.minimum}, {profile.optimum}, {profile.maximum}",
+        )
+    if options.task not in TASKS:
+        raise BuildError("unknown task", where="task", expected=" or ".join(TASKS[1:]), found=repr(options.task))
+    if "int8" in options.precisions and options.calibration is None:
+        raise BuildError(
+            "INT8 needs calibration data: real inputs that show the range of every activation",
+            where="calibration",
+            found="none",
+            fix="give some hundred real samples, an .npz with one array per model input (--calibration NPZ), "
+            "or leave INT8 out (--precision fp16)",
+        )
+    _check_output(options.output)
+
+
+def _check_output(output: Path) -> None:
+    """The output is replaced as a whole, so it must be a bundle, an empty folder or nothing yet."""
+    if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise KerasrtError(
+            "is not a bundle, and building there would replace it",
+            where=str(output),
+            expected="a new folder, or an older bundle",
+            fix="choose another folder",
+        )
+    parent = output.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
+        raise KerasrtError("cannot be written", where=str(parent), fix="choose a folder you may write to")
