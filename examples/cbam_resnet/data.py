@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.photographs import COLOUR, colour
+
 SEED = 9
 
 
 def digits_split() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """1,797 handwritten digits: images (items, 8, 8, 1) from 0 to 1 and labels, to train on (80%) and held out (20%)."""
+    """1,797 handwritten digits, images (items, 8, 8, 1) from 0 to 1 and labels: 80% to train on, 20% held out."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -22,15 +24,15 @@ def digits_split() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.f
 
 def photographs(count: int, size: int = 224) -> NDArray[np.float32]:
     """``count`` crops of real photographs, (count, size, size, 3), RGB, values from -1 to 1."""
-    from skimage import data
     from skimage.transform import resize
 
     rng = np.random.default_rng(SEED)
-    sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    sources = [colour(name) for name in COLOUR]
     crops = []
     for i in range(count):
         source = sources[i % len(sources)]
         side = int(rng.integers(size, min(source.shape[:2]) + 1))
         top, left = (int(rng.integers(0, length - side + 1)) for length in source.shape[:2])
-        crops.append(resize(source[top : top + side, left : left + side], (size, size), anti_aliasing=True))
+        crop = source[top : top + side, left : left + side]
+        crops.append(resize(crop, (size, size), anti_aliasing=True))  # type: ignore[no-untyped-call]
     return (np.stack(crops) * 2.0 - 1.0).astype(np.float32)

@@ -1,7 +1,7 @@
 """Bottleneck ResNets with optional CBAM, in Keras.
 
-`block1` and `stack1` build the layers that `keras.applications.resnet` builds (He et al. 2015, arXiv 1512.03385), with a
-CBAM layer before the addition where ``attention="cbam"`` (Woo et al. 2018, figure 3).
+`block1` and `stack1` build the layers that `keras.applications.resnet` builds (He et al. 2015, arXiv 1512.03385), with
+a CBAM layer before the addition where ``attention="cbam"`` (Woo et al. 2018, figure 3).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def block1(
 
 
 def stack1(x: Any, filters: int, blocks: int, *, stride1: int = 2, name: str, **options: Any) -> Any:
-    """``blocks`` bottleneck blocks, the first with ``stride1`` and a convolution shortcut; ``options`` go to `block1`."""
+    """``blocks`` bottleneck blocks, the first with ``stride1`` and a convolution shortcut; ``options``: of `block1`."""
     x = block1(x, filters, stride=stride1, name=f"{name}_block1", **options)
     for i in range(2, blocks + 1):
         x = block1(x, filters, conv_shortcut=False, name=f"{name}_block{i}", **options)

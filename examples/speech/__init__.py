@@ -1,0 +1,1 @@
+"""Eight spoken commands, recognised by convolutions along frequency alone."""
