@@ -1,0 +1,128 @@
+"""The table of reference models, and the command that builds them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engines
+import examples.build as command
+from deploy.errors import InputError
+from examples import reference as table
+from examples.build import build_reference, link_sample
+from examples.cbam_resnet import make
+
+NAMES = ["mean_spot_cbam", "mean_spot", "digits", "speech", "fer"]
+NAMES += ["resnet50", "resnet101", "resnet152", "cbam_resnet50", "cbam_resnet101", "cbam_resnet152"]
+
+
+def test_names() -> None:
+    assert list(table.REFERENCES) == NAMES
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(InputError, match="mean_spot_cbam") as caught:
+        table.reference("resnet34")
+    assert caught.value.exit_code == 2
+
+
+def test_the_command_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, examples.build; "
+        "print([m for m in ('tensorflow','keras','onnx','cv2','skimage','sklearn','scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_present_model_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, str | None]] = []
+
+    def record(depth: int, attention: str | None, output: Path) -> None:
+        made.append((depth, attention))
+        for name in (output.name, make.SAMPLE, make.CALIBRATION):
+            (tmp_path / name).touch()
+
+    monkeypatch.setattr(table, "MADE", tmp_path)
+    monkeypatch.setattr(make, "make", record)
+    entry = table.reference("cbam_resnet101")
+    assert entry.model() == tmp_path / "cbam_resnet101.keras"
+    assert entry.model().is_file()
+    assert made == [(101, "cbam")]
+    (tmp_path / make.SAMPLE).unlink()
+    entry.model()
+    assert made == [(101, "cbam")] * 2
+
+
+def test_build_hands_on_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(engines, "build", lambda *args, **kwargs: calls.append((args, kwargs)), raising=False)
+    entry = table.reference("digits")
+    build_reference(entry, tmp_path, "int8", "onnxruntime")
+    ((args, kwargs),) = calls
+    assert args == (entry.model(), tmp_path / "digits")
+    assert kwargs == {
+        "precision": "int8",
+        "target": "onnxruntime",
+        "calibration": entry.calibration,
+        "sample": entry.sample,
+        "task": "classification",
+        "labels": tuple("0123456789"),
+        "name": "digits",
+    }
+
+
+def test_first_name_becomes_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "build", lambda source, output, **facts: output.mkdir(parents=True), raising=False)
+    linked: list[Path] = []
+
+    def record(sample: Path) -> bool:
+        linked.append(sample)
+        return True
+
+    monkeypatch.setattr(command, "link_sample", record)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(["speech", "digits", "-o", str(tmp_path)])) == 0
+    assert os.readlink(tmp_path / "current") == "speech"
+    assert linked == [table.reference("speech").sample]
+
+
+def test_all_names_are_checked_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "build", lambda *_, **__: pytest.fail("built"), raising=False)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(InputError):
+        command.run(parser.parse_args(["digits", "nonsense", "-o", str(tmp_path)]))
+
+
+def test_link_is_made_and_changed(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "input.npz", tmp_path / "b" / "input.npz"
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_bytes(path.parent.name.encode())
+        assert link_sample(path, tmp_path)
+        assert (tmp_path / "input.npz").is_symlink()
+        assert not Path(os.readlink(tmp_path / "input.npz")).is_absolute()
+        assert (tmp_path / "input.npz").read_bytes() == path.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "input.npz"]
+
+
+def test_a_dangling_link_is_mended(tmp_path: Path) -> None:
+    (tmp_path / "input.npz").symlink_to("gone.npz")
+    (tmp_path / "x.npz").write_bytes(b"x")
+    assert link_sample(tmp_path / "x.npz", tmp_path)
+    assert (tmp_path / "input.npz").read_bytes() == b"x"
+
+
+def test_the_users_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "input.npz").write_bytes(b"mine")
+    (tmp_path / "x.npz").write_bytes(b"x")
+    assert not link_sample(tmp_path / "x.npz", tmp_path)
+    assert (tmp_path / "input.npz").read_bytes() == b"mine"
