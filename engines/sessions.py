@@ -17,7 +17,7 @@ def session(model: ir.Model | bytes, optimize: bool) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU, of a graph or its serialized form.
 
     ``optimize=False`` turns off every graph optimization: what runs is the graph as written, which a simulation needs,
-    since the optimizer removes Cast pairs and fuses Q/DQ. Raises BuildError where ONNX Runtime refuses the graph.
+    since an optimizer may drop what looks redundant. Raises BuildError where ONNX Runtime refuses the graph.
     """
     import onnxruntime as ort
 

@@ -14,8 +14,8 @@ from engines.recipe import Recipe
 def simulate(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
     """Outputs {name: array} of an FP32 graph under the recipe, for inputs {name: (batch, …) array}.
 
-    Every optimization of ONNX Runtime is off: it would remove the Cast pairs that make the simulation one. What
-    overflows FP16 is infinite (or NaN, further on) in the outputs, as on the device; nothing is hidden.
+    Every optimization of ONNX Runtime is off: an optimizer may drop what looks redundant. What overflows
+    FP16 is infinite (or NaN, further on) in the outputs, as on the device; nothing is hidden.
     """
     from engines.apply import applied
     from engines.sessions import input_specs, session

@@ -30,16 +30,16 @@ def inputs(specs: tuple[TensorSpec, ...], sample: object, calibration: object) -
     """
     if sample is not None:
         whole = load_inputs(sample, specs).arrays if isinstance(sample, str | Path) else _arrays(sample, specs)
-        return {name: array[:SAMPLES] for name, array in whole.items()}, _name(sample, "sample"), calibration
+        return {name: array[: _size(specs)] for name, array in whole.items()}, _name(sample, "sample"), calibration
     if calibration is not None:
         from engines.calibration.data import batches
 
         if isinstance(calibration, Iterator):
             first = next(calibration, None)
             calibration = itertools.chain([] if first is None else [first], calibration)
-            batch = next(batches([] if first is None else [first], specs, SAMPLES))
+            batch = next(batches([] if first is None else [first], specs, _size(specs)))
         else:
-            batch = next(batches(calibration, specs, SAMPLES))
+            batch = next(batches(calibration, specs, _size(specs)))
         return batch, _name(calibration, "calibration data"), calibration
     return {spec.name: _random(spec) for spec in specs}, "random", None
 
@@ -55,6 +55,11 @@ def keep(
     ]
     chosen = [possible[round(i)] for i in np.linspace(0, len(possible) - 1, min(LAYERS, len(possible)))]
     return Golden(given, outputs, {path: found[path] for path in dict.fromkeys(chosen)})
+
+
+def _size(specs: tuple[TensorSpec, ...]) -> int:
+    """The batch of the golden pairs: that of the model where it is fixed."""
+    return next((spec.shape[0] for spec in specs if isinstance(spec.shape[0], int)), SAMPLES)
 
 
 def _arrays(sample: Any, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:

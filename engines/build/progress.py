@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 
@@ -17,13 +17,16 @@ class Progress:
             from rich.console import Console
 
             self.console = Console(highlight=False, soft_wrap=True)
+            if not self.console.is_terminal:
+                self.console.width = 120
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
         """One step. What is put into the yielded list is printed behind its name, with the seconds it took."""
         notes: list[str] = []
         start = time.perf_counter()
-        yield notes
+        with self.console.status(name) if self.console is not None else nullcontext():
+            yield notes
         self.say(f"[bold]{name:<10}[/]", ", ".join(notes), f"{time.perf_counter() - start:6.1f} s")
 
     def say(self, *parts: str) -> None:

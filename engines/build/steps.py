@@ -45,14 +45,19 @@ class Made:
     seconds: float
 
 
-def simulated_error(recipe: Recipe, model: onnx_ir.Model, golden: Golden) -> dict[str, dict[str, float]]:
-    """Per output the metrics of the simulated recipe on the golden inputs, against the golden outputs.
+def errors(recipe: Recipe, model: onnx_ir.Model, built: Built, golden: Golden) -> dict[str, dict[str, float]]:
+    """Per output the metrics on the golden inputs, against the golden outputs.
 
-    Raises BuildError where the simulation overflows: the engine would give infinity or NaN on these very inputs.
+    Of an engine, which may not run here, by simulating its recipe; of a graph for ONNX Runtime by running that graph.
+    Raises BuildError where an output overflows: the engine would give infinity or NaN on these very inputs.
     """
+    from engines.sessions import run_bytes
     from engines.simulate import first_overflow, simulate
 
-    outputs = simulate(recipe, model, golden.inputs)
+    if built.kind == "graph":
+        outputs = run_bytes(built.data, golden.inputs, list(golden.outputs))
+    else:
+        outputs = simulate(recipe, model, golden.inputs)
     found: dict[str, dict[str, float]] = {}
     for name, expected in golden.outputs.items():
         if outputs[name].dtype.kind == "f" and not np.isfinite(outputs[name]).all():
@@ -83,8 +88,8 @@ def make(
 
     start = time.perf_counter()
     precision = recipe.precision
-    simulated = simulated_error(recipe, model, golden)
     built = target.build(model, recipe, profile)
+    simulated = errors(recipe, model, built, golden)
     name = f"{precision}{built.suffix}" if built.kind == "engine" else f"model.{precision}{built.suffix}"
     details = {**built.details, "layers": layer_counts(built)} if built.layers else built.details
     files = [File(f"recipe.{precision}.json", recipe.to_json().encode(), "recipe", precision)]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from engines.calibration.data import batches, provenance
+from engines.calibration.data import Batch, batches, provenance
 from engines.calibration.ranges import MinMax, Ranges
 from engines.graphs import is_float, load, name_of
 from engines.sessions import input_specs, session
@@ -35,10 +35,11 @@ def collect(source: object, samples: object) -> Ranges:
 def replay(model: ir.Model, samples: object) -> Iterator[tuple[dict[str, npt.NDArray[Any]], int]]:
     """Yields, batch by batch, every float value by its name and the number of samples in the batch."""
     specs = input_specs(model)
-    run, names, size = _exposed(model)
-    for batch in batches(samples, specs, size):
+    fixed = next((spec.shape[0] for spec in specs if isinstance(spec.shape[0], int)), None)
+    run, names, fitting = _exposed(model)
+    for batch in batches(samples, specs, fixed or fitting):
         count = len(next(iter(batch.values())))
-        values = dict(zip(names, run(batch), strict=True))
+        values = dict(zip(names, run(_filled(batch, fixed)), strict=True))
         floats = {spec.name: batch[spec.name] for spec in specs if np.dtype(spec.dtype).kind == "f"}
         yield floats | values, count
 
@@ -59,9 +60,14 @@ def _exposed(model: ir.Model) -> tuple[Run, list[str], int]:
         return [np.asarray(array) for array in inference.run(names, batch)]
 
     per_sample = 4 * sum(_elements(value) for value in values)
-    fixed = exposed.graph.inputs[0].shape
-    first = fixed[0] if fixed is not None and len(fixed) else None
-    return run, names, first if isinstance(first, int) else max(1, min(BATCH, MEMORY // max(per_sample, 1)))
+    return run, names, max(1, min(BATCH, MEMORY // max(per_sample, 1)))
+
+
+def _filled(batch: Batch, fixed: int | None) -> Batch:
+    """A batch too small for a graph with a fixed batch, filled up with its last sample: no range changes by that."""
+    if fixed is None:
+        return batch
+    return {name: np.concatenate([a, np.repeat(a[-1:], fixed - len(a), axis=0)]) for name, a in batch.items()}
 
 
 def _elements(value: ir.Value) -> int:

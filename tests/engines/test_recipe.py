@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+import engines
+from deploy.errors import BuildError
+from deploy.npz import Array
+from engines.placement import quantize
+from engines.rules import weight_scales
+from tests.engines.graphs import Graph
+
+GATES = {"block/cbam/fc1", "block/cbam/fc2", "block/cbam/conv7"}
+
+
+def test_int8_names_every_product_and_keeps_gates_high(model: onnx.ModelProto, int8: engines.Recipe) -> None:
+    products = [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    assert [layer.name for layer in int8.layers] == products
+    assert {layer.name for layer in int8.layers if layer.precision == "fp16"} == GATES
+    assert all("gate" in layer.why for layer in int8.layers if layer.name in GATES)
+    assert int8.calibration == {"source": "dict", "samples": 64, "estimator": "min-max"}
+
+
+def test_scales_are_the_largest_magnitude_over_127(
+    model: onnx.ModelProto, int8: engines.Recipe, samples: dict[str, Array]
+) -> None:
+    image = next(scale for scale in int8.activations if scale.value == "image")
+    assert image.scale == pytest.approx(np.abs(samples["image"]).max() / 127)
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    stem = next(layer for layer in int8.layers if layer.name == "stem/conv")
+    assert stem.weight_scales == pytest.approx(np.abs(weights["stem/conv/w"]).max(axis=(1, 2, 3)) / 127)
+
+
+def test_a_swish_and_a_gated_vector_are_no_gates() -> None:
+    g = Graph()
+    axes = g.constant("axes", np.array([2, 3], np.int64))
+    x = g.conv("x", "conv1", (4, 4, 3, 3))
+    x = g.node("Mul", [x, g.node("Sigmoid", [x], "swish/sigmoid")], "swish")
+    x = g.conv(x, "conv2", (4, 4, 3, 3))
+    v = g.node("ReduceMean", [x, axes], "pool", keepdims=0)
+    left = g.gemm(v, "left", 4, 4)
+    right = g.node("Sigmoid", [g.gemm(v, "right", 4, 4)], "right/sigmoid")
+    g.node("Mul", [left, right], "glu")
+    graph = g.model({"x": ["batch", 4, 8, 8]}, ["glu"])
+    x = np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)
+    assert {layer.precision for layer in engines.recipe(graph, calibration={"x": x}).layers} == {"int8"}
+
+
+def test_a_recipe_survives_its_file(int8: engines.Recipe, tmp_path: Path) -> None:
+    engines.write_recipe(int8, tmp_path / "recipe.json")
+    assert engines.read_recipe(tmp_path / "recipe.json") == int8
+    lines = (tmp_path / "recipe.json").read_text().splitlines()
+    assert sum('"stem/conv"' in line and '"int8"' in line for line in lines) == 1  # one line a layer, to be edited
+
+
+def test_a_hand_edit_is_honoured(model: onnx.ModelProto, int8: engines.Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    text = int8.to_json().replace(
+        '"name": "stem/conv", "precision": "int8"', '"name": "stem/conv", "precision": "fp32"'
+    )
+    path.write_text(text)
+    graph = engines.apply(engines.read_recipe(path), model)
+    types = {v.name: v.type.tensor_type.elem_type for v in graph.graph.value_info}
+    assert types["stem/conv"] == onnx.TensorProto.FLOAT
+    assert types["block/conv1"] == onnx.TensorProto.FLOAT16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 99}, "another version"),
+        ({"base": "int8"}, "floating"),
+        ({"base": "fp12"}, "unknown precision"),
+        ({"layers": [{"name": "stem/conv", "precision": "int4", "why": ""}]}, "layer stem/conv"),
+        ({"layers": [{"name": "stem/conv"}]}, "missing or unknown"),
+        ({"layers": [{"name": "c", "precision": "int8", "why": "", "weight_scales": [0.0]}]}, "positive"),
+        ({"activations": [{"value": "x", "scale": -1, "minimum": 0, "maximum": 1}]}, "value x"),
+        ({"extra": 1}, "unknown"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_fault(
+    int8: engines.Recipe, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({**json.loads(int8.to_json()), **change}))
+    with pytest.raises(BuildError, match=message):
+        engines.read_recipe(path)
+
+
+def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text("{")
+    with pytest.raises(BuildError, match=r"recipe\.json"):
+        engines.read_recipe(path)
+    with pytest.raises(BuildError, match="cannot be read"):
+        engines.read_recipe(tmp_path / "missing.json")
+
+
+def test_unknown_and_forgotten_layers_are_named(model: onnx.ModelProto, int8: engines.Recipe) -> None:
+    renamed = dataclasses.replace(int8.layers[0], name="no/such")
+    with pytest.raises(BuildError, match="no/such"):
+        engines.apply(dataclasses.replace(int8, layers=(*int8.layers, renamed)), model)
+    with pytest.raises(BuildError, match="layer stem/conv"):
+        engines.apply(dataclasses.replace(int8, layers=int8.layers[1:]), model)
+
+
+def test_int8_without_calibration_says_what_to_do(model: onnx.ModelProto) -> None:
+    with pytest.raises(BuildError, match=r"calibration\.npz"):
+        engines.recipe(model, "int8")
+
+
+def test_what_is_not_there_yet_is_refused(model: onnx.ModelProto) -> None:
+    with pytest.raises(BuildError, match="budget"):
+        engines.recipe(model, "fp16", budget="top1=0.1pp")
+    with pytest.raises(BuildError, match="fp32, fp16, int8"):
+        engines.recipe(model, "fp8")
+
+
+def test_nodes_without_names_are_refused(model: onnx.ModelProto) -> None:
+    unnamed = onnx.ModelProto()
+    unnamed.CopyFrom(model)
+    unnamed.graph.node[3].name = ""
+    with pytest.raises(BuildError, match="no name"):
+        engines.recipe(unnamed, "fp16")
+
+
+def test_a_scale_too_small_for_fp16_keeps_its_layer_high() -> None:
+    g = Graph()
+    g.conv(g.conv("x", "tiny", (4, 4, 3, 3), gain=1e-3), "next", (4, 4, 3, 3))
+    graph = g.model({"x": ["batch", 4, 8, 8]}, ["next"])
+    x = np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)
+    layers = {layer.name: layer for layer in engines.recipe(graph, calibration={"x": x}).layers}
+    assert layers["tiny"].precision == "fp16"
+    assert "subnormal" in layers["tiny"].why
+    assert layers["next"].precision == "int8"
+
+
+def test_fp16_keeps_high_what_calibration_sees_overflow() -> None:
+    g = Graph()
+    w = g.constant("w", np.full((1, 4, 1, 1), 24000, np.float32))
+    g.node("Mul", [g.node("Conv", ["x", w], "big"), g.constant("s", np.float32(1e-4))], "small")
+    graph = g.model({"x": ["batch", 4, 2, 2]}, ["small"])
+    x = {"x": np.ones((1, 4, 2, 2), np.float32)}
+    recipe = engines.recipe(graph, "fp16", calibration=x)
+    assert {layer.name: layer.precision for layer in recipe.layers} == {"big": "fp32", "small": "fp32"}
+    assert engines.simulate(recipe, graph, x)["small"] == pytest.approx(9.6)
+
+
+@given(
+    arrays(
+        np.float32,
+        array_shapes(min_dims=2, max_dims=4, max_side=5),
+        elements=st.floats(-100, 100, width=32, allow_subnormal=False),
+    )
+)
+def test_quantized_weights_are_within_half_a_step(array: Array) -> None:
+    scales = weight_scales(array, 0).reshape(-1, *[1] * (array.ndim - 1))
+    integers = quantize(array, scales)
+    assert integers.min() >= -127
+    assert np.all(np.abs(integers * scales - array) <= scales * 0.5001)
