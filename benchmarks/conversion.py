@@ -1,6 +1,6 @@
 """Converts CBAM-ResNet50 at 224x224x3 and writes how long it took beside Keras's own export, in one process.
 
-    python -m benchmarks.conversion [--runs 3] [-o benchmarks/results/conversion.md]
+python -m benchmarks.conversion [--runs 3] [-o benchmarks/results/conversion.md]
 """
 
 from __future__ import annotations

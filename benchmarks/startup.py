@@ -1,6 +1,6 @@
 """Times whole processes a user waits for: a second `make engine`, an inference, the import of deploy.
 
-    make engine && python -m benchmarks.startup [--runs 7] [-o benchmarks/results/startup.md]
+make engine && python -m benchmarks.startup [--runs 7] [-o benchmarks/results/startup.md]
 """
 
 from __future__ import annotations
