@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of {', '.join(REFERENCES)}")
     parser.add_argument("--precision", default="fp16,int8", help="beside FP32, comma-separated (default: fp16,int8)")
     parser.add_argument("--target", default="auto", help="as for engines.build (default: auto)")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "build", metavar="FOLDER", help="default: build")
+    parser.add_argument("-o", "--output", type=Path, default=Path("build"), metavar="FOLDER", help="default: build")
 
 
 def run(arguments: argparse.Namespace) -> int:
