@@ -14,7 +14,7 @@ SAMPLE, CALIBRATION = "photographs.npz", "photographs_calibration.npz"
 
 
 def make(depth: int, attention: str | None, output: Path) -> None:
-    """Writes the model to ``output`` (.keras) and the data beside it; about a second for each million parameters."""
+    """Writes the model to ``output`` (.keras) and the data beside it; half a minute or less."""
     import keras
 
     from examples.cbam_resnet.model import calibrate_batch_norm, resnet
