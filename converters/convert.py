@@ -80,7 +80,7 @@ def convert_model(
     start = time.perf_counter()
     if exporter == "tf2onnx":
         return fallback.convert_whole(model, opset or OPSET, shapes or {})
-    traced = trace(model, is_leaf=lambda layer: registry.lowering_of(layer) is not None, shapes=shapes)
+    traced = trace(model, is_leaf=registry.is_lowered, is_known=registry.is_lowered, shapes=shapes)
     if exporter == "direct":
         fallback.refuse_unopened(traced)
     lowered = lower(traced, opset or OPSET, channels_first_inputs=input_layout == "nchw")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,10 +39,10 @@ def fallback(call: Call) -> Lowering:
         raise _cannot(call, f"the operation {type(call.operation).__name__} has no lowering")
     if keras.backend.backend() != "tensorflow":
         raise _cannot(call, f"it cannot be opened ({call.why}), and tf2onnx needs the TensorFlow backend of Keras")
-    return _inline
+    return functools.partial(_inline, call.why)
 
 
-def _inline(g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
+def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
     """Exports the layer alone with tf2onnx and copies its nodes into the graph."""
     inputs = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Tensor)]
 
@@ -51,7 +52,7 @@ def _inline(g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
         return tree.flatten(layer(*a, **k))
 
     specs = [(f"input_{i}", x.shape, str(x.dtype)) for i, x in enumerate(inputs)]
-    model = _from_function(call, specs, g.graph.opset_imports[""], f"layer '{g.path}' ({type(layer).__name__})")
+    model = _from_function(call, specs, g.graph.opset_imports[""], f"{g.where} ({type(layer).__name__})", why)
     graph = ir.serde.deserialize_model(model).graph
     mapping: dict[ir.Value | None, ir.Value | None] = {None: None}
     mapping.update(zip(graph.inputs, (g.identity(x).value for x in inputs), strict=True))
@@ -59,6 +60,13 @@ def _inline(g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
         assert value.const_value is not None
         mapping[value] = g.constant(value.const_value.numpy(), "constant")
     for node in graph:
+        if node.domain or any(isinstance(x.value, ir.Graph) for x in node.attributes.values()):
+            raise ConversionError(
+                f"tf2onnx makes a {node.op_type} of it, which cannot be copied into the graph",
+                where=f"{g.where} ({type(layer).__name__})",
+                found=why,
+                fix="register a lowering (docs/extending.md), or try exporter='tf2onnx' for the whole model",
+            )
         attributes = {name: attribute.value for name, attribute in node.attributes.items()}
         produced = g.op(node.op_type, *(mapping[x] for x in node.inputs), outputs=len(node.outputs), **attributes)
         mapping.update(zip(node.outputs, produced if isinstance(produced, tuple) else (produced,), strict=True))
@@ -91,7 +99,9 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     return Conversion(converted, (), Report((), operations, time.perf_counter() - start))
 
 
-def _from_function(function: Any, specs: list[tuple[str, Any, str]], opset: int, where: str) -> onnx.ModelProto:
+def _from_function(
+    function: Any, specs: list[tuple[str, Any, str]], opset: int, where: str, why: str = ""
+) -> onnx.ModelProto:
     import tensorflow as tf
     import tf2onnx
 
@@ -100,8 +110,9 @@ def _from_function(function: Any, specs: list[tuple[str, Any, str]], opset: int,
         model, _ = tf2onnx.convert.from_function(tf.function(function), input_signature=signature, opset=min(opset, 18))
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         raise ConversionError(
-            f"tf2onnx cannot convert it either ({type(error).__name__}: {error})",
+            f"tf2onnx cannot convert it ({type(error).__name__}: {' '.join(str(error).split())[-300:]})",
             where=where,
+            found=why,
             fix="write it with keras.ops, or register a lowering (docs/extending.md)",
         ) from error
     assert isinstance(model, onnx.ModelProto)
@@ -114,7 +125,7 @@ def _cannot(call: Call, why: str) -> ConversionError:
     name = type(operation).__name__
     return ConversionError(
         f"{name} cannot be converted: {why}",
-        where=f"layer '{call.path or operation.name}'",
+        where=call.where,
         found=str(config)[:500],
         fix=(
             f"register a lowering: @converters.lowers({name}) / "

@@ -9,6 +9,7 @@ layer records of a symbolic call, the functions of `keras.src.backend`, `Functio
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -95,9 +96,11 @@ def _no_node(*args: Any, **kwargs: Any) -> None:
 def _backend_functions() -> list[tuple[Any, str, Callable[..., Any]]]:
     """(module, name, public operation) of each backend function that has a namesake in keras.ops."""
     found = []
-    for module in (backend.numpy, backend.nn, backend.math, backend.image, backend.linalg, backend):
+    concrete = sys.modules[backend.core.__name__.rpartition(".")[0]]  # what preprocessing layers call self.backend
+    for module in (backend.numpy, backend.nn, backend.math, backend.image, backend.linalg, backend, concrete):
+        namesakes = keras.ops.image if module is backend.image else keras.ops
         for name, function in vars(module).items():
-            public = getattr(keras.ops, name, None)
+            public = getattr(namesakes, name, None)
             if callable(public) and callable(function) and not isinstance(function, type):
                 found.append((module, name, public))
     for name in ("cast", "convert_to_tensor", "shape", "stop_gradient"):

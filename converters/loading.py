@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy.errors import ConversionError
+from deploy.quiet import import_keras
 
 H5_SUFFIXES = (".h5", ".hdf5")
 _H5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -43,8 +43,7 @@ def load(
             raise ConversionError("this folder is not a SavedModel", where=str(path), expected="a saved_model.pb in it")
         return _saved_model(path)
     _check_container(path)
-    _quiet_tensorflow()
-    import keras
+    keras = import_keras()
 
     from converters import layers  # noqa: F401  (registers CBAM)
 
@@ -141,9 +140,7 @@ def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str
 
 def _saved_model(path: Path) -> Any:
     """A TensorFlow SavedModel as a Keras model around its serving signature."""
-    _quiet_tensorflow()
-    import keras
-
+    keras = import_keras()
     if keras.backend.backend() != "tensorflow":
         raise ConversionError("a SavedModel needs the TensorFlow backend of Keras", where=str(path))
     import tensorflow as tf
@@ -168,8 +165,3 @@ def _saved_model(path: Path) -> Any:
         layer = keras.layers.TFSMLayer(str(path), call_endpoint=name)
         outputs = layer(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
         return keras.Model(inputs, outputs, name=path.name)
-
-
-def _quiet_tensorflow() -> None:
-    """TensorFlow's start-up messages say nothing about the user's model."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,15 @@ class Tensor:
 class Builder:
     """What a lowering writes nodes with: it names them after the layer, infers shapes and brings values into an order.
 
-    ``outputs`` is the structure of KerasTensors that the operation at hand gives: its shapes and dtypes.
+    ``outputs`` is the structure of KerasTensors that the operation at hand gives: its shapes and dtypes; ``where`` says
+    in an error which layer or operation that is.
     """
 
     def __init__(self, opset: int) -> None:
         self.graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name="model")
         self.opset = opset
         self.path = ""
+        self.where = "the model"
         self.outputs: Any = None
         self._onnx = GraphBuilder(self.graph)
         self._names: set[str] = set()
@@ -101,7 +104,7 @@ class Builder:
             assert node is not None
             if value.shape is None or value.type is None:
                 reason = node.metadata_props.get("pkg.onnxscript.shape_inference_error", "no shape could be inferred")
-                raise ConversionError(f"an invalid {op_type} node was made ({reason})", where=f"layer '{self.path}'")
+                raise ConversionError(f"an invalid {op_type} node was made ({reason})", where=self.where)
             node.metadata_props.clear()
         for value, given in zip(created, names, strict=True):
             value.name = given
@@ -150,35 +153,49 @@ class Builder:
     def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
         """Reshape to a logical shape: free of movement where the order algebra allows it, else over the identity order.
 
-        A None in ``shape`` is the unknown size of the tensor that stands in its place.
+        A None in ``shape`` is an unknown size of the tensor, in order, where the other sizes have equal products;
+        else the last None is what remains (a batch joined with windows, say).
         """
-        if tensor.shape == tuple(shape):
+        shape = tuple(shape)
+        same = _same_unknown(tensor.shape, shape)
+        if same and tensor.shape == shape:
             return tensor
-        order = layout.reshape(tensor.shape, tensor.order, tuple(shape))
+        order = layout.reshape(tensor.shape, tensor.order, shape) if same else None
         if order is None:
             tensor, order = self.identity(tensor), layout.identity(len(shape))
-        return Tensor(self._reshape(tensor, shape, order), order)
+        return Tensor(self._reshape(tensor, shape, order, same=same), order)
 
-    def _reshape(self, tensor: Tensor, shape: Shape, order: Order) -> ir.Value:
-        """A Reshape node whose target has numbers, a 0 for an unknown size in its place, at most one -1."""
+    def _reshape(self, tensor: Tensor, shape: Shape, order: Order, *, same: bool = True) -> ir.Value:
+        """A Reshape node whose target has numbers, a 0 for an unknown size in its place, at most one -1.
+
+        ``same``: the unknown sizes of the target are those of the tensor; else only leading ones are, and one other is
+        what remains.
+        """
         target = layout.physical(shape, order)
         dims = tensor.dims
         kept: list[int] = []
         symbols = [d for d in dims if not isinstance(d, int)]
+        pairs = zip(tensor.shape, shape, strict=False)
+        leading = sum(1 for _ in itertools.takewhile(lambda pair: pair == (None, None), pairs))
+        if not same and sum(size is None for size in shape) == leading:
+            leading -= 1
         for place, size in enumerate(target):
-            in_place = place < len(dims) and not isinstance(dims[place], int)
+            in_place = place < len(dims) and not isinstance(dims[place], int) and (same or place < leading)
             kept.append(size if size is not None else 0 if in_place else -1)
         if kept.count(-1) > 1:
             raise ConversionError(
                 "a reshape moves several unknown sizes",
-                where=f"layer '{self.path}'",
+                where=self.where,
                 found=f"{tensor.shape} to {shape}",
                 fix="give the input's sizes with --shapes",
             )
         value: ir.Value = self.op("Reshape", tensor.value, np.asarray(kept, np.int64))
-        if len(symbols) == sum(size is None for size in target):  # the same unknown sizes, in their order
+        if same:  # the unknown sizes in their order
             names = iter(symbols)
             value.shape = ir.Shape([next(names) if size is None else size for size in target])
+        elif len(symbols) == target.count(None) == 1:
+            name = _multiple(symbols[0].value, elements(tensor.shape), elements(target))
+            value.shape = ir.Shape([name if size is None else size for size in target])
         return value
 
     @contextlib.contextmanager
@@ -196,6 +213,20 @@ class Builder:
 
     def _scoped(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
+
+
+def _same_unknown(old: Shape, new: Shape) -> bool:
+    """Whether the unknown sizes of a reshape's result can only be those of its input."""
+    return old.count(None) == new.count(None) and elements(old) == elements(new)
+
+
+def _multiple(name: str | None, old: int, new: int) -> str | None:
+    """The name of an unknown size ``old / new`` times another: ``batch*4``, and ``batch`` for a quarter of that."""
+    base, _, times = (name or "").partition("*")
+    product = int(times or 1) * old
+    if not base or product % new:
+        return None
+    return base if product == new else f"{base}*{product // new}"
 
 
 def elements(shape: Sequence[int | None]) -> int:
@@ -268,11 +299,11 @@ def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> Non
     def resolve(value: Any) -> Any:
         if isinstance(value, KerasTensor):
             if id(value) not in tensors:
-                raise ConversionError("a symbolic value of another model is used", where=f"layer '{call.path}'")
+                raise ConversionError("a symbolic value of another model is used", where=call.where)
             return tensors[id(value)]
         return _numpy(value)
 
-    builder.path, builder.outputs = call.path, call.outputs
+    builder.path, builder.where, builder.outputs = call.path, call.where, call.outputs
     args, kwargs = tree.map_structure(resolve, (call.args, call.kwargs))
     results = tree.flatten(function(builder, call.operation, *args, **kwargs))
     for expected, result in zip(tree.flatten(call.outputs), results, strict=True):
@@ -297,7 +328,7 @@ def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
     if not same or str(result.dtype) != str(np.dtype(expected.dtype)):
         raise ConversionError(
             f"the lowering of {type(call.operation).__name__} gives another tensor than Keras",
-            where=f"layer '{call.path}'",
+            where=call.where,
             expected=f"{tuple(expected.shape)} {expected.dtype}",
             found=f"{result.shape} {result.dtype}",
             fix="report this with the layer's configuration; --exporter tf2onnx may convert the model meanwhile",

@@ -49,6 +49,11 @@ def lowering_of(operation: Any) -> Lowering | None:
     return _lowerings.get(type(operation))
 
 
+def is_lowered(operation: Any) -> bool:
+    """Whether an operation or layer has a lowering."""
+    return lowering_of(operation) is not None
+
+
 @functools.cache
 def _load() -> None:
     """Imports the built-in lowerings and those of installed packages (entry-point group ``kerasrt.lowerings``)."""

@@ -38,6 +38,11 @@ class Call:
     path: str
     why: str = ""
 
+    @property
+    def where(self) -> str:
+        """The layer, or the operation outside of any layer, as an error names it."""
+        return f"layer '{self.path}'" if self.path else f"operation '{self.operation.name}'"
+
 
 @dataclass(frozen=True)
 class LayerCall:
@@ -67,12 +72,15 @@ class _Recorder:
     """What one trace has seen so far. `symbolic_call` takes the place of Keras's for its length."""
 
     is_leaf: Callable[[Any], bool]
+    is_known: Callable[[Any], bool]
     calls: list[Call] = field(default_factory=list)
     layers: list[LayerCall] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
 
     def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(operation, Layer):
+            if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
+                raise ConversionError(f"the operation {type(operation).__name__} has no lowering")
             return self._record(operation, args, kwargs, "")
         self.scope.append(operation.name)
         try:
@@ -95,7 +103,8 @@ class _Recorder:
         try:
             outputs = call(*args, **kwargs)
         except Exception as error:  # the user's own code may raise anything
-            why = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+            why = str(error).strip() or "no message"
+            why = why if isinstance(error, ConversionError) else f"{type(error).__name__}: {why}"
         else:
             if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
                 return outputs, ""
@@ -134,6 +143,7 @@ def trace(
     model: Any,
     *,
     is_leaf: Callable[[Any], bool] = lambda layer: False,
+    is_known: Callable[[Any], bool] = lambda operation: True,
     shapes: Mapping[str, Sequence[int | None]] | None = None,
 ) -> Trace:
     """Traces a built Keras model for inference (``training=False``).
@@ -141,6 +151,7 @@ def trace(
     Args:
         model: a Functional, Sequential or subclassed model, built.
         is_leaf: says of a layer that it shall be recorded as one call and not opened.
+        is_known: says of an operation that it can be lowered; a layer with another one inside is not opened.
         shapes: input name -> shape (batch included, None where unknown), for inputs with unknown sizes.
 
     Raises:
@@ -157,7 +168,7 @@ def trace(
         )
     names = iter(_input_names(structure))
     inputs = tree.map_structure(lambda x: _input(x, next(names), shapes or {}), structure)
-    recorder = _Recorder(is_leaf)
+    recorder = _Recorder(is_leaf, is_known)
 
     def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return recorder.symbolic_call(operation, *args, **kwargs)

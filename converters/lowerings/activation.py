@@ -42,9 +42,9 @@ def relu_with_arguments(g: Builder, op: Any, x: Tensor) -> Tensor:
     if threshold == 0.0:
         y = unary(g, "LeakyRelu", x, alpha=slope)
     else:
-        below = elementwise(g, "Mul", elementwise(g, "Sub", x, threshold), slope)
-        keep = elementwise(g, "Greater", x, threshold)
-        y = Tensor(g.op("Where", keep.value, x.value, g.arrange(below, x.order).value), x.order)
+        kept = x if high is None else _clip(g, x, 0.0, float(high))
+        below = elementwise(g, "Mul", elementwise(g, "Sub", x, threshold), slope).value if slope else g.scalar(0.0, x)
+        return Tensor(g.op("Where", elementwise(g, "Greater", x, threshold).value, kept.value, below), x.order)
     return y if high is None else _clip(g, y, None, float(high))
 
 
@@ -118,6 +118,34 @@ def hard_tanh(g: Builder, op: Any, x: Tensor) -> Tensor:
     return _clip(g, x, -1.0, 1.0)
 
 
+@lowers(nn.Threshold)
+def threshold(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """X where it is above the threshold, else the default value."""
+    keep = elementwise(g, "Greater", x, op.threshold)
+    return Tensor(g.op("Where", keep.value, x.value, g.scalar(op.default_value, x)), x.order)
+
+
+@lowers(nn.Squareplus)
+def squareplus(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """(x + sqrt(x^2 + b)) / 2, Barron 2021."""
+    root = unary(g, "Sqrt", elementwise(g, "Add", elementwise(g, "Mul", x, x), op.b))
+    return elementwise(g, "Mul", elementwise(g, "Add", x, root), 0.5)
+
+
+@lowers(nn.SparseSigmoid)
+def sparse_sigmoid(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """(x + 1) / 2 clipped to 0 and 1."""
+    return unary(g, "HardSigmoid", x, alpha=0.5, beta=0.5)
+
+
+@lowers(nn.SparsePlus)
+def sparse_plus(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """0 up to -1, (x + 1)^2 / 4 up to 1, x beyond."""
+    lifted = elementwise(g, "Add", _clip(g, x, -1.0, 1.0), 1.0)
+    curve = elementwise(g, "Mul", elementwise(g, "Mul", lifted, lifted), 0.25)
+    return Tensor(g.op("Where", elementwise(g, "Less", x, 1.0).value, curve.value, x.value), x.order)
+
+
 @lowers(nn.TanhShrink)
 def tanh_shrink(g: Builder, op: Any, x: Tensor) -> Tensor:
     return elementwise(g, "Sub", x, unary(g, "Tanh", x))
@@ -136,7 +164,7 @@ def hard_shrink(g: Builder, op: Any, x: Tensor) -> Tensor:
 @lowers(nn.Softmax, nn.LogSoftmax)
 def softmax(g: Builder, op: Any, x: Tensor) -> Tensor:
     op_type = "Softmax" if isinstance(op, nn.Softmax) else "LogSoftmax"
-    axes = [op.axis] if isinstance(op.axis, int) else list(op.axis)
+    axes = [op.axis] if isinstance(op.axis, int) else list(range(x.rank) if op.axis is None else op.axis)
     if len(axes) == 1:
         return Tensor(g.op(op_type, x.value, axis=x.axis(axes[0])), x.order)
     # several axes: subtract the maximum, exponentiate, divide by the sum

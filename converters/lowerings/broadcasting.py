@@ -87,7 +87,7 @@ def constant_of(g: Builder, x: Any, what: str) -> Array:
     if isinstance(x, Tensor):
         raise ConversionError(
             f"{what} is computed by the model, but must be a constant",
-            where=f"layer '{g.path}'",
+            where=g.where,
             fix="make it a weight or a Python value",
         )
     return np.asarray(x)

@@ -154,9 +154,7 @@ def _cut(g: Builder, op: Any, size: int | None, output: int | None, place: int, 
     if size is not None and output is not None:
         return stride * (size - 1) + span - output
     if op.output_padding is not None:
-        raise ConversionError(
-            "output_padding needs a known input size", where=f"layer '{g.path}'", fix="give it with --shapes"
-        )
+        raise ConversionError("output_padding needs a known input size", where=g.where, fix="give it with --shapes")
     return span - stride if op.padding == "same" else min(span - stride, 0)
 
 
@@ -164,7 +162,7 @@ def _constant_kernel(g: Builder, kernel: Operand) -> Array:
     if isinstance(kernel, Tensor):
         raise ConversionError(
             "a depthwise or transposed convolution with a computed kernel cannot be converted",
-            where=f"layer '{g.path}'",
+            where=g.where,
             expected="a kernel that is a weight",
         )
     return np.asarray(kernel)
@@ -172,5 +170,5 @@ def _constant_kernel(g: Builder, kernel: Operand) -> Array:
 
 def _unknown_channels(g: Builder) -> ConversionError:
     return ConversionError(
-        "the number of channels is unknown", where=f"layer '{g.path}'", fix="give the input's shape with --shapes"
+        "the number of channels is unknown", where=g.where, fix="give the input's shape with --shapes"
     )

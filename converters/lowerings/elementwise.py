@@ -57,6 +57,7 @@ _UNARY = {
     knp.Sign: "Sign",
     knp.Floor: "Floor",
     knp.Ceil: "Ceil",
+    knp.Round: "Round",
 }
 
 
@@ -92,6 +93,12 @@ def unary_float(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(*_UNARY)
 def unary_any(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """Round is to the nearest even number, in Keras as in ONNX."""
+    if x.dtype.kind != "f" and _UNARY[type(op)] in ("Round", "Floor", "Ceil"):
+        return cast(g, x, g.out.dtype)
+    if getattr(op, "decimals", 0):
+        power = 10.0**op.decimals
+        return elementwise(g, "Div", unary(g, "Round", elementwise(g, "Mul", x, power)), power)
     return cast(g, unary(g, _UNARY[type(op)], x), g.out.dtype)
 
 

@@ -10,7 +10,9 @@ from converters import layout
 from converters.keras_internals import nn
 from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, cast, elementwise, unary
+from converters.lowerings.reduction import axes_of, reduce
 from converters.registry import lowers
+from deploy.errors import ConversionError
 
 
 @lowers(nn.BatchNorm)
@@ -78,6 +80,44 @@ def layer_norm(g: Builder, op: Any, x: Tensor, gamma: Operand | None = None, bet
     x = g.identity(x)
     value = g.op("LayerNormalization", x.value, g.constant(scale, "gamma"), bias, axis=axes[0], epsilon=epsilon)
     return Tensor(value, x.order)
+
+
+@lowers(nn.RMSNorm)
+def rms_norm(g: Builder, op: Any, x: Tensor, scale: Operand | None = None) -> Tensor:
+    """X / sqrt(mean(x^2) + epsilon) * scale, in float32 at least (Zhang and Sennrich 2019)."""
+    high = "float32" if x.dtype.itemsize < 4 else str(x.dtype)
+    wide = cast(g, x, high)
+    epsilon = float(op.epsilon) if op.epsilon is not None else 1e-7
+    mean = reduce(g, "ReduceMean", elementwise(g, "Mul", wide, wide), axes_of(op.axis, x.rank), keepdims=True)
+    y = elementwise(g, "Div", wide, unary(g, "Sqrt", elementwise(g, "Add", mean, epsilon)))
+    return cast(g, y if scale is None else elementwise(g, "Mul", y, scale, dtype=high), g.out.dtype)
+
+
+@lowers(nn.Moments)
+def moments(g: Builder, op: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean, and mean of squared deviations."""
+    axes, dtype = axes_of(op.axes, x.rank), g.out.dtype
+    x = cast(g, x, "float32") if x.dtype.itemsize < 4 else x
+    mean = reduce(g, "ReduceMean", x, axes, keepdims=True)
+    centred = elementwise(g, "Sub", x, mean)
+    variance = reduce(g, "ReduceMean", elementwise(g, "Mul", centred, centred), axes, keepdims=op.keepdims)
+    if not op.keepdims:
+        mean = g.reshape(mean, tuple(size for axis, size in enumerate(x.shape) if axis not in axes))
+    return cast(g, mean, dtype), cast(g, variance, dtype)
+
+
+@lowers(nn.Normalize)
+def normalize(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """X / max(norm(x), epsilon), for orders 1 and 2 of the norm."""
+    op_type = {1: "ReduceL1", 2: "ReduceL2"}.get(op.order)
+    if op_type is None:
+        raise ConversionError(
+            f"a norm of order {op.order} has no lowering", where=g.where, expected="order 1 or 2", fix="use keras.ops"
+        )
+    epsilon = float(op.epsilon) if op.epsilon is not None else 1e-7
+    x = cast(g, x, g.out.dtype)
+    norm = reduce(g, op_type, x, axes_of(op.axis, x.rank), keepdims=True)
+    return elementwise(g, "Div", x, elementwise(g, "Max", norm, epsilon))
 
 
 def _decomposed(g: Builder, op: Any, x: Tensor, axes: list[int], gamma: Any, beta: Any, epsilon: float) -> Tensor:

@@ -95,7 +95,7 @@ def pad(g: Builder, op: Any, x: Tensor, constant_values: float | None = None) ->
     if op.mode not in modes:
         raise ConversionError(
             f"padding mode '{op.mode}' has no ONNX expression",
-            where=f"layer '{g.path}'",
+            where=g.where,
             expected="one of " + ", ".join(modes),
         )
     begin = [int(widths[axis][0]) for axis in x.order]
@@ -139,9 +139,7 @@ def repeat(g: Builder, op: Any, x: Tensor) -> Tensor:
         )
         return Tensor(value, x.order)
     if size is None:
-        raise ConversionError(
-            "repeating along an unknown size", where=f"layer '{g.path}'", fix="give the size with --shapes"
-        )
+        raise ConversionError("repeating along an unknown size", where=g.where, fix="give the size with --shapes")
     indices = np.repeat(np.arange(size, dtype=np.int64), counts.reshape(()) if counts.size == 1 else counts)
     return Tensor(g.op("Gather", x.value, indices, axis=x.axis(axis)), x.order)
 
