@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import re
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 
 from deploy.errors import InputError
 from deploy.npz import Array
+from deploy.quiet import import_keras
 
 
 def load_reference(model: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -79,34 +77,14 @@ def keras_outputs(
 
 
 def _keras() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet():
-            return importlib.import_module("keras")
+        return import_keras()
     except ImportError as error:
         raise InputError(
             "a Keras reference needs Keras, which is not installed here",
             where="--reference",
             fix="pip install 'kerasrt[convert]', or leave the reference out: the golden pairs need no Keras",
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """TensorFlow writes to file descriptor 2 as it is imported, whatever its log level; shown only if that fails."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as written:
-        kept = os.dup(2)
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            written.seek(0)
-            os.write(kept, written.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _register_layers() -> None:
