@@ -5,7 +5,10 @@ TensorRT builds strongly typed networks (the only kind from 11 on): it computes 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from engines.graphs import constant, is_float, name_of
@@ -20,13 +23,30 @@ _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 
 
 def node_type(node: ir.Node, recipe: Recipe) -> ir.DataType:
-    """The floating type that a node computes in: INT8 layers in that of the base, control flow and loops in FP32."""
+    """The floating type that a node computes in.
+
+    INT8 layers compute in that of the base; FP32 is for control flow and loops, and for operators that ONNX does not
+    define for the type (Range, for one).
+    """
     if any(
         attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in node.attributes.values()
     ):
         return ir.DataType.FLOAT
     precision = recipe.precision_of(node.name or "")
-    return TYPES[recipe.base if precision == "int8" else precision]
+    wanted = TYPES[recipe.base if precision == "int8" else precision]
+    version = node.graph.opset_imports.get("", 0) if node.graph is not None else 0
+    return wanted if wanted == ir.DataType.FLOAT or _defined(node.domain, node.op_type, version) else ir.DataType.FLOAT
+
+
+@functools.cache
+def _defined(domain: str, operator: str, version: int) -> bool:
+    """Whether ONNX defines an operator for FP16, by its schema; of an operator it does not know it does not."""
+    try:
+        schema = onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return False
+    floats = [c.allowed_type_strs for c in schema.type_constraints if "tensor(float)" in c.allowed_type_strs]
+    return any("tensor(float16)" in allowed for allowed in floats) or not floats
 
 
 def typed_inputs(node: ir.Node) -> list[tuple[int, ir.Value]]:

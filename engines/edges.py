@@ -3,8 +3,9 @@
 ONNX Runtime has integer kernels for most operators and fuses DequantizeLinear → operator → QuantizeLinear into one of
 them only where *all* edges of the operator are quantized; TensorRT's placement leaves conversions everywhere and ran
 1.8x slower than FP32. Rules, after ONNX Runtime's "Quantize ONNX models" and the selectors of its QDQ transformer:
-1. Activations: u8 with a zero point, from the range widened to hold 0. Weights: u8 around 128, whose products cannot
-   saturate in the 16-bit sums of CPUs without VNNI (s8 weights can).
+1. Activations: u8 with a zero point, from the range widened to hold 0. Weights: s8 per output channel, 1.6x faster
+   than u8 (CBAM-ResNet50). On CPUs without VNNI their products can saturate in 16 bits unless the session sets
+   ``session.x64quantprecision`` to 1, as `engines.sessions` does.
 2. A bias is INT32 with the scale input x weight, per channel.
 3. Operators that only select or move elements have the same scale before and after.
 4. No pair between an operator and the Relu that alone reads it: the unsigned output clips at 0 by itself.
@@ -131,7 +132,7 @@ class _Edges:
 
 
 def _quantize_weights(model: ir.Model, node: ir.Node, source: Affine, scales: tuple[float, ...]) -> None:
-    """u8 weights around 128 and an INT32 bias, each with its DequantizeLinear."""
+    """s8 weights and an INT32 bias, each with its DequantizeLinear."""
     name = node.name or ""
     weights = weights_of(node)
     if weights is None or node.op_type == "ConvTranspose" or len(scales) != weights.array.shape[weights.axis]:
@@ -143,8 +144,8 @@ def _quantize_weights(model: ir.Model, node: ir.Node, source: Affine, scales: tu
     along = [1] * weights.array.ndim
     along[weights.axis] = len(scales)
     scale = np.asarray(scales, np.float32)
-    integers = (quantize(weights.array, scale.reshape(along)).astype(np.int16) + 128).astype(np.uint8)
-    zero = np.full(scale.shape, 128, np.uint8)
+    integers = quantize(weights.array, scale.reshape(along))
+    zero = np.zeros(scale.shape, np.int8)
     result = _dequantized(model, node, "weight", integers, scale, zero, weights.axis)
     node.replace_input_with(weights.index, result)
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None

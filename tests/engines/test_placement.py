@@ -169,3 +169,16 @@ def test_onnxruntime_fuses_every_int8_layer_and_what_lies_between(
 def test_an_fp16_recipe_costs_nothing_on_onnxruntime(model: onnx.ModelProto) -> None:
     graph = engines.apply(engines.recipe(model, "fp16"), model, "onnxruntime")
     assert "Cast" not in {node.op_type for node in graph.graph.node}
+
+
+def test_an_operator_without_fp16_stays_in_fp32() -> None:
+    """ONNX defines Range for FP32 but not for FP16."""
+    g = Graph()
+    limits = [g.constant(name, np.float32(value)) for name, value in (("start", 0), ("limit", 4), ("delta", 1))]
+    g.node("Add", ["x", g.node("Range", limits, "positions")], "y")
+    graph = g.model({"x": ["batch", 4]}, ["y"])
+    applied = engines.apply(engines.recipe(graph, "fp16"), graph)
+    onnx.checker.check_model(applied, full_check=True)
+    types = {v.name: v.type.tensor_type.elem_type for v in applied.graph.value_info}
+    assert types["positions"] == TensorProto.FLOAT
+    assert types["positions/f16"] == TensorProto.FLOAT16
