@@ -112,15 +112,17 @@ def calibrate_batch_norm(model: keras.Model, images: NDArray[np.float32], seed: 
     """Gives an untrained model the statistics and the spread of weights that a trained one has.
 
     Gamma, beta and every bias are drawn at random, then one forward pass in training mode at momentum 0 sets every
-    BatchNormalization's moving mean and variance to those of ``images``. Without it an untrained network amplifies
-    rounding noise layer by layer, and comparing its outputs would say nothing.
+    BatchNormalization's moving mean and variance to those of ``images``. The last gamma of a residual branch is small, as
+    it is in trained ResNets, where it starts at zero (Goyal et al. 2017, arXiv 1706.02677, section 5.1). Without both an
+    untrained network amplifies rounding noise layer by layer, and comparing its outputs would say nothing.
     """
     rng = np.random.default_rng(seed)
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     for variable in model.trainable_variables:
         shape = tuple(variable.shape)
         if variable.name == "gamma":
-            variable.assign(rng.uniform(0.5, 1.5, shape))
+            branch_end = "_3_bn/" in variable.path
+            variable.assign(rng.uniform(0.1, 0.3, shape) if branch_end else rng.uniform(0.5, 1.5, shape))
         elif variable.name in ("beta", "bias"):
             variable.assign(rng.normal(0.0, 0.1, shape))
     momenta = [layer.momentum for layer in norms]
