@@ -1,4 +1,5 @@
-# make engine   build MODEL into build/<name>: the FP32 graph, and an engine for each PRECISION
+# make engine   build MODEL into build/<name>: the FP32 graph, and an engine for each PRECISION. MODEL is the name of a
+#               reference model or a file of yours, then with CALIBRATION= (for int8) and SAMPLE=, .npz files of real inputs
 # make engines  the same for every reference model
 # make test     lint, types, the import contract, all tests: the one test command
 #
@@ -16,7 +17,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: engine engines test lint setup clean
 
 engine: $(READY)
+ifeq ($(filter %.keras %.h5 %.hdf5 %.onnx,$(MODEL)),)
 	@$(BIN)/python -m examples.build $(MODEL) --precision $(PRECISION)
+else
+	@$(BIN)/python -m engines.build $(MODEL) -o build/$(basename $(notdir $(MODEL))) --precision $(PRECISION) \
+	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(SAMPLE),--sample $(SAMPLE))
+endif
 
 engines: $(READY)
 	@$(BIN)/python -m examples.build all --precision $(PRECISION)
