@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import BuildError, KerasrtError
+from deploy.errors import BuildError, InputError, KerasrtError
 from deploy.manifest import MANIFEST, Profile
 from engines.recipe import PRECISIONS
 
@@ -65,6 +65,10 @@ def precisions(text: str | Sequence[str]) -> tuple[str, ...]:
 def check(options: Options) -> None:
     """Raises BuildError or KerasrtError for what could only fail later."""
     profile = options.profile
+    if isinstance(options.source, str | Path) and not Path(options.source).exists():
+        raise InputError(
+            "no such file", where=str(options.source), expected="a .keras, .h5 or .onnx file, or a SavedModel"
+        )
     if not 1 <= profile.minimum <= profile.optimum <= profile.maximum:
         raise BuildError(
             "impossible batch sizes",

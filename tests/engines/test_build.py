@@ -216,6 +216,11 @@ def test_bad_requests_are_refused_and_nothing_is_touched(
         engines.build(files / "model.onnx", older, quiet=True, **options)
 
 
+def test_a_missing_model_is_said_first(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.keras: no such file"):
+        engines.build("missing.keras", tmp_path / "b", quiet=True)
+
+
 def test_a_folder_that_is_no_bundle_is_not_replaced(files: Path, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(KerasrtError, match="not a bundle"):
