@@ -99,11 +99,9 @@ def _has_keys(result: Any, names: Sequence[str]) -> bool:
 
 def _structured(keras: Any, model: Any, inputs: Mapping[str, Array]) -> Any:
     """The arrays in the structure that the model is called with: one array, or its own nesting of them."""
-    if len(inputs) == 1:
-        return next(iter(inputs.values()))
     structure = getattr(model, "_inputs_struct", None)
     if structure is None:
-        return dict(inputs)
+        return next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
     tensors = keras.tree.flatten(structure)
     names = [tensor._keras_history.operation.name for tensor in tensors]
     ordered = [inputs[name] for name in names] if set(names) == set(inputs) else list(inputs.values())
