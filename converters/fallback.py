@@ -49,7 +49,10 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
     def call(*values: Any) -> Any:
         given = iter(values)
         a, k = tree.map_structure(lambda x: next(given) if isinstance(x, Tensor) else x, (args, kwargs))
-        return tree.flatten(layer(*a, **k))
+        with keras.StatelessScope() as state:
+            outputs = layer(*a, **k)
+        _refuse_writes(g.where, state, [*layer.variables, *getattr(layer, "states", ())])
+        return tree.flatten(outputs)
 
     specs = [(f"input_{i}", x.shape, str(x.dtype)) for i, x in enumerate(inputs)]
     model = _from_function(call, specs, g.graph.opset_imports[""], f"{g.where} ({type(layer).__name__})", why)
@@ -99,6 +102,27 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     return Conversion(converted, (), Report((), operations, time.perf_counter() - start))
 
 
+def _refuse_writes(where: str, state: Any, variables: Sequence[Any]) -> None:
+    """Raises where the code just run in a tf.function would change a Keras variable or a tf.Variable.
+
+    The exported graph would silently leave that out.
+    """
+    import tensorflow as tf
+
+    written = tracing.written_variables(state, variables)
+    graph = tf.compat.v1.get_default_graph().as_graph_def(add_shapes=False)
+    kinds = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
+    assigning = ("Assign", "ResourceScatter", "ResourceApply")
+    written += sorted(f"a tf.Variable ({kind})" for kind in kinds if kind.startswith(assigning))
+    if written:
+        raise ConversionError(
+            "the layer changes its own state at inference, which an engine cannot do",
+            where=where,
+            found="writes to " + ", ".join(written),
+            fix="set stateful=False, or pass the state in and out",
+        )
+
+
 def _from_function(
     function: Any, specs: list[tuple[str, Any, str]], opset: int, where: str, why: str = ""
 ) -> onnx.ModelProto:
@@ -108,6 +132,8 @@ def _from_function(
     signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in specs]
     try:
         model, _ = tf2onnx.convert.from_function(tf.function(function), input_signature=signature, opset=min(opset, 18))
+    except ConversionError:
+        raise
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         raise ConversionError(
             f"tf2onnx cannot convert it ({type(error).__name__}: {' '.join(str(error).split())[-300:]})",

@@ -72,17 +72,22 @@ def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
 
     Three things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so
     that the model's own graph is not written to) and the backend functions that layers call directly, which go to the
-    public operation of the same name when an argument is symbolic.
+    public operation of the same name when an argument is symbolic. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
+        owner = threading.get_ident()
 
-        def replace(owner: Any, name: str, value: Any) -> None:
-            undo.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
+        def replace(place: Any, name: str, value: Callable[..., Any]) -> None:
+            real = getattr(place, name)
+
+            def function(*args: Any, **kwargs: Any) -> Any:
+                return (value if threading.get_ident() == owner else real)(*args, **kwargs)
+
+            undo.callback(setattr, place, name, real)
+            setattr(place, name, function)
 
         replace(Operation, "symbolic_call", replacement)
-        undo.callback(setattr, keras.layers.Layer, "symbolic_call", keras.layers.Layer.symbolic_call)
-        keras.layers.Layer.symbolic_call = replacement
+        replace(keras.layers.Layer, "symbolic_call", replacement)
         replace(layer_module, "Node", _no_node)
         for module, name, public in _backend_functions():
             replace(module, name, _redirected(getattr(module, name), public))

@@ -166,7 +166,13 @@ def trace(
             expected="a model that was called once, or built with build(input_shape)",
             fix="call the model on one batch before converting it",
         )
-    names = iter(_input_names(structure))
+    known = _input_names(structure)
+    for name in shapes or {}:
+        if name not in known:
+            raise ConversionError(
+                "the model has no input of that name", where=f"--shapes {name}", expected=" or ".join(known)
+            )
+    names = iter(known)
     inputs = tree.map_structure(lambda x: _input(x, next(names), shapes or {}), structure)
     recorder = _Recorder(is_leaf, is_known)
 
@@ -175,12 +181,11 @@ def trace(
 
     with keras.StatelessScope() as state, keras_internals.symbolic_calls(symbolic_call):
         outputs = model(inputs, training=False)
-    written = [variable for variable in _variables(model) if id(variable) in state.state_mapping]
-    if written:
+    if state.state_mapping:
         raise ConversionError(
             "the model changes its own state at inference, which an engine cannot do",
             where=_name(model),
-            found="writes to " + ", ".join(sorted(str(variable.path) for variable in written)),
+            found="writes to " + ", ".join(written_variables(state, _variables(model))),
             fix="set stateful=False, pass training=False down to the random layers, or pass the state in and out",
         )
     root = recorder.calls[-1] if recorder.calls else None
@@ -198,6 +203,12 @@ def trace(
         outputs=tuple(zip(_output_names(model, outputs), tree.flatten(outputs), strict=True)),
         layers=tuple(x for x in recorder.layers if x.path),
     )
+
+
+def written_variables(state: Any, variables: Sequence[Any]) -> list[str]:
+    """Paths of the variables that code in a StatelessScope wrote to; one that is not among those known has no name."""
+    known = {id(variable): str(variable.path) for variable in variables}
+    return sorted(known.get(key, "a variable that the model does not own") for key in state.state_mapping)
 
 
 def _variables(model: Any) -> list[Any]:

@@ -28,7 +28,8 @@ PASSES: tuple[Pass, ...] = (fold_reshape, fold_pad, fold_bias, fold_batch_norm, 
 
 
 def clean(model: ir.Model) -> None:
-    """Runs the passes until none changes the graph."""
+    """Runs the passes until none changes the graph. Outputs keep their names and stay one value each."""
+    names = [value.name for value in model.graph.outputs]
     _run(model, RemoveUnusedNodesPass())
     _run(model, CommonSubexpressionEliminationPass())
     changed = True
@@ -40,6 +41,23 @@ def clean(model: ir.Model) -> None:
     _run(model, CommonSubexpressionEliminationPass())
     _run(model, DeduplicateInitializersPass())
     _run(model, RemoveUnusedNodesPass())
+    _separate_outputs(model.graph, names)
+
+
+def _separate_outputs(graph: ir.Graph, names: list[str | None]) -> None:
+    """Gives an output of its own, by an Identity, to each that a pass joined with another, an input or a constant."""
+    nodes = {node.name for node in graph}
+    for index, name in enumerate(names):
+        value = graph.outputs[index]
+        if value in graph.outputs[:index] or value.is_graph_input() or value.is_initializer():
+            label, number = f"{name}/Identity", 1
+            while label in nodes:
+                label, number = f"{name}/Identity_{number}", number + 1
+            copy = ir.node("Identity", [value], name=label)
+            copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
+            graph.append(copy)
+            value = graph.outputs[index] = copy.outputs[0]
+        value.name = name
 
 
 def _run(model: ir.Model, transformation: ir.passes.InPlacePass) -> None:
