@@ -1,8 +1,8 @@
 """Graphs on ONNX Runtime: on the CPU with one thread that never spins, or by its CUDA and TensorRT providers.
 
 One thread and no spinning is what an embedded process wants: a spinning pool takes the 99th percentile of a small model
-from 0.1 ms to 4 ms beside one busy neighbour. TF32 is off, so that FP32 means FP32; INT8 kernels that saturate in 16 bits
-on processors without VNNI are off too.
+from 0.1 ms to 4 ms beside one busy neighbour. TF32 is off, so that FP32 means FP32, and so are the INT8 kernels that
+saturate in 16 bits on processors without VNNI.
 """
 
 from __future__ import annotations
