@@ -112,9 +112,9 @@ def calibrate_batch_norm(model: keras.Model, images: NDArray[np.float32], seed: 
     """Gives an untrained model the statistics and the spread of weights that a trained one has.
 
     Gamma, beta and every bias are drawn at random, then one forward pass in training mode at momentum 0 sets every
-    BatchNormalization's moving mean and variance to those of ``images``. The last gamma of a residual branch is small, as
-    it is in trained ResNets, where it starts at zero (Goyal et al. 2017, arXiv 1706.02677, section 5.1). Without both an
-    untrained network amplifies rounding noise layer by layer, and comparing its outputs would say nothing.
+    BatchNormalization's moving mean and variance to those of ``images``. The last gamma of a residual branch is small,
+    as it is in trained ResNets, where it starts at zero (Goyal et al. 2017, arXiv 1706.02677, section 5.1). Without
+    both an untrained network amplifies rounding noise layer by layer, and comparing its outputs would say nothing.
     """
     rng = np.random.default_rng(seed)
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
