@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
+from converters.arguments import add_model_arguments, parse_shapes
 from converters.convert import EXPORTERS, LAYOUTS, Conversion, convert_model
 from converters.export import write
 from converters.loading import load
-from deploy.errors import ConversionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exporter", choices=EXPORTERS, default="auto", help="auto: own lowering, tf2onnx for the rest"
     )
-    parser.add_argument(
-        "--shapes", metavar="JSON", help="sizes Keras leaves open, e.g. '{\"image\": [null, 224, 224, 3]}'"
-    )
-    parser.add_argument("--custom-objects", nargs="+", metavar="MODULE:CLASS", help="classes the model file refers to")
-    parser.add_argument("--trust-lambda", action="store_true", help="load Lambda layers: runs code that is in the file")
+    add_model_arguments(parser)
     parser.add_argument("--explain", action="store_true", help="print what became of each layer")
 
 
@@ -37,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         opset=arguments.opset,
         input_layout=arguments.input_layout,
         exporter=arguments.exporter,
-        shapes=_shapes(arguments.shapes),
+        shapes=parse_shapes(arguments.shapes),
     )
     write(conversion, arguments.output)
     if arguments.explain:
@@ -46,23 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
     transposes = report.operations.get("Transpose", 0)
     print(f"{arguments.output}: {report.nodes} nodes, {transposes} Transpose, converted in {report.seconds:.2f} s")
     return 0
-
-
-def _shapes(text: str | None) -> dict[str, list[int | None]] | None:
-    if text is None:
-        return None
-    try:
-        shapes = json.loads(text)
-        if not isinstance(shapes, dict) or not all(isinstance(value, list) for value in shapes.values()):
-            raise ValueError("not an object of lists")
-    except ValueError as error:
-        raise ConversionError(
-            f"cannot be read ({error})",
-            where="--shapes",
-            expected='JSON such as {"image": [null, 224, 224, 3]}',
-            found=text,
-        ) from error
-    return shapes
 
 
 def _explain(conversion: Conversion) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from deploy.errors import BuildError
+from converters.arguments import add_model_arguments, parse_shapes
 from deploy.manifest import Profile
 
 
@@ -24,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-batch", type=int, default=1, metavar="N", help="smallest batch of the engines (default 1)")
     add("--opt-batch", type=int, metavar="N", help="batch they are tuned for (default: the smallest)")
     add("--max-batch", type=int, default=8, metavar="N", help="largest batch of the engines (default 8)")
-    add("--shapes", metavar="JSON", help="sizes Keras leaves open, e.g. '{\"image\": [null, 224, 224, 3]}'")
-    add("--custom-objects", nargs="+", metavar="MODULE:CLASS", help="classes the model file refers to")
-    add("--trust-lambda", action="store_true", help="load Lambda layers: runs code that is in the file")
+    add_model_arguments(parser)
     add("--force", action="store_true", help="build even where the bundle is up to date")
 
 
@@ -42,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.calibration,
         arguments.sample,
         Profile(arguments.min_batch, arguments.opt_batch or arguments.min_batch, arguments.max_batch),
-        _shapes(arguments.shapes),
+        parse_shapes(arguments.shapes),
         arguments.name,
         tuple(label.strip() for label in arguments.labels.split(",") if label.strip()),
         arguments.task,
@@ -51,16 +48,3 @@ def run(arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     return 0
-
-
-def _shapes(text: str | None) -> dict[str, list[int | None]] | None:
-    if text is None:
-        return None
-    try:
-        shapes = json.loads(text)
-        if not isinstance(shapes, dict) or not all(isinstance(value, list) for value in shapes.values()):
-            raise ValueError("not an object of lists")
-    except ValueError as error:
-        expected = 'JSON such as {"image": [null, 224, 224, 3]}'
-        raise BuildError(f"cannot be read ({error})", where="--shapes", expected=expected, found=text) from error
-    return shapes

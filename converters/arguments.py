@@ -1,0 +1,33 @@
+"""The command-line arguments by which every command takes a Keras model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from deploy.errors import ConversionError
+
+Shapes = dict[str, list[int | None]]
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--shapes``, ``--custom-objects`` and ``--trust-lambda``; `parse_shapes` reads the first."""
+    parser.add_argument(
+        "--shapes", metavar="JSON", help="sizes Keras leaves open, e.g. '{\"image\": [null, 224, 224, 3]}'"
+    )
+    parser.add_argument("--custom-objects", nargs="+", metavar="MODULE:CLASS", help="classes the model file refers to")
+    parser.add_argument("--trust-lambda", action="store_true", help="load Lambda layers: runs code that is in the file")
+
+
+def parse_shapes(text: str | None) -> Shapes | None:
+    """Input name -> shape with None where unknown, of the argument ``--shapes``. Raises ConversionError."""
+    if text is None:
+        return None
+    try:
+        shapes = json.loads(text)
+        if not isinstance(shapes, dict) or not all(isinstance(value, list) for value in shapes.values()):
+            raise ValueError("not an object of lists")
+    except ValueError as error:
+        expected = 'JSON such as {"image": [null, 224, 224, 3]}'
+        raise ConversionError(f"cannot be read ({error})", where="--shapes", expected=expected, found=text) from error
+    return shapes
