@@ -63,9 +63,11 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
         assert value.const_value is not None
         mapping[value] = g.constant(value.const_value.numpy(), "constant")
     for node in graph:
-        if node.domain or any(isinstance(x.value, ir.Graph) for x in node.attributes.values()):
+        unknown = node.domain or not onnx.defs.has(node.op_type)
+        if unknown or any(isinstance(x.value, ir.Graph) for x in node.attributes.values()):
+            reason = "which is no ONNX operation" if unknown else "which cannot be copied into the graph"
             raise ConversionError(
-                f"tf2onnx makes a {node.op_type} of it, which cannot be copied into the graph",
+                f"tf2onnx makes a {node.op_type} of it, {reason}",
                 where=f"{g.where} ({type(layer).__name__})",
                 found=why,
                 fix="register a lowering (docs/extending.md), or try exporter='tf2onnx' for the whole model",
@@ -95,6 +97,12 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
         return tree.flatten(model(tree.pack_sequence_as(structure, list(values)), training=False))
 
     proto = _from_function(call, specs, opset, f"model '{model.name}'")
+    for unknown in (node for node in proto.graph.node if node.domain or not onnx.defs.has(node.op_type)):
+        raise ConversionError(
+            f"tf2onnx makes a {unknown.op_type} of it, which is no ONNX operation",
+            where=f"model '{model.name}', node '{unknown.name}'",
+            fix="write it with keras.ops, or register a lowering (docs/extending.md)",
+        )
     converted = ir.serde.deserialize_model(proto)
     for value, (name, _) in zip(converted.graph.outputs, traced.outputs, strict=True):
         value.name = name

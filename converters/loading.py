@@ -109,7 +109,7 @@ def _clear_errors(path: Path, trust_lambda: bool) -> Iterator[None]:
             raise ConversionError(
                 "the model uses a class that is not known here",
                 where=str(path),
-                found=text[:300],
+                found=text[max(text.find("Could not locate class"), text.find("Unknown layer"), 0) :][:300],
                 fix="name it with --custom-objects module:Class (the module must be importable)",
             ) from error
         raise ConversionError(

@@ -322,7 +322,7 @@ def _numpy(value: Any) -> Any:
 
 def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
     """The lowered tensor must have the rank, sizes and dtype that Keras says: a wrong one shall not go on silently."""
-    same = len(expected.shape) == result.rank and all(
+    same = len(expected.shape) == result.rank == len(result.dims) and all(
         a is None or b is None or a == b for a, b in zip(expected.shape, result.shape, strict=True)
     )
     if not same or str(result.dtype) != str(np.dtype(expected.dtype)):
@@ -330,7 +330,7 @@ def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
             f"the lowering of {type(call.operation).__name__} gives another tensor than Keras",
             where=call.where,
             expected=f"{tuple(expected.shape)} {expected.dtype}",
-            found=f"{result.shape} {result.dtype}",
+            found=f"{tuple(map(str, result.dims))} {result.dtype}, order {result.order}",
             fix="report this with the layer's configuration; --exporter tf2onnx may convert the model meanwhile",
         )
 

@@ -26,7 +26,7 @@ def content_hash(model: Any) -> str:
     except NotImplementedError:  # a subclassed model need not have one
         configuration = type(model).__qualname__
     digest.update(configuration.encode())
-    for variable in model.variables:
+    for variable in model.weights:  # not the states of random generators, which are new in every process
         array = keras.ops.convert_to_numpy(variable)
         digest.update(f"{variable.path} {variable.dtype} {array.shape}".encode())
         digest.update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,8 +104,7 @@ class _Recorder:
         try:
             outputs = call(*args, **kwargs)
         except Exception as error:  # the user's own code may raise anything
-            why = str(error).strip() or "no message"
-            why = why if isinstance(error, ConversionError) else f"{type(error).__name__}: {why}"
+            why = _reason(error)
         else:
             if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
                 return outputs, ""
@@ -115,9 +115,14 @@ class _Recorder:
     def _record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str) -> Any:
         try:
             outputs = operation.compute_output_spec(*args, **kwargs)
-        except Exception:
+        except Exception as error:
             if isinstance(operation, Layer):
-                raise
+                raise ConversionError(
+                    "its outputs cannot be computed symbolically",
+                    where=f"layer '{self.path}'" if self.path else _name(operation),
+                    found=why or _reason(error),
+                    fix="use keras.ops on tensors; give other sizes with --shapes",
+                ) from error
             outputs = keras_internals.base_spec(operation, *args, **kwargs)
         args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
         self.calls.append(Call(operation, args, kwargs, outputs, self.path, why))
@@ -131,6 +136,14 @@ class _Recorder:
     def path(self) -> str:
         """Path of the innermost layer; the traced model itself is the root and has no name in it."""
         return "/".join(self.scope[1:])
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line: what was raised, without Keras's colours and its list of arguments."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    text = re.sub(r"^Exception encountered when calling \S+\(\)\.", "", text).partition("Arguments received by")[0]
+    text = " ".join(text.split())[:500] or "no message"
+    return text if isinstance(error, ConversionError) else f"{type(error).__name__}: {text}"
 
 
 def _capture(value: Any) -> Any:
@@ -233,6 +246,12 @@ def _input(tensor: KerasTensor, name: str, shapes: Mapping[str, Sequence[int | N
     shape = tuple(tensor.shape)
     if name in shapes:
         given = tuple(shapes[name])
+        if not all(size is None or (isinstance(size, int) and size > 0) for size in given):
+            raise ConversionError(
+                "a size must be a positive integer, or null where it stays unknown",
+                where=f"--shapes {name}",
+                found=str(list(given)),
+            )
         clash = len(given) != len(shape) or any(
             a is not None and b is not None and a != b for a, b in zip(shape, given, strict=False)
         )

@@ -25,12 +25,19 @@ def fold_batch_norm(graph: ir.Graph) -> bool:
     return changed
 
 
+def _plain(node: ir.Node) -> bool:
+    """Whether a node is no Gemm that scales or transposes what it reads."""
+    scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    transposed = any(node.attributes.get_int(name, 0) != 0 for name in ("transA", "transB"))
+    return node.op_type != "Gemm" or not (scaled or transposed)
+
+
 def _fold(graph: ir.Graph, node: ir.Node, norm: ir.Node) -> bool:
     weights = constant(node.inputs[1])
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     computed_bias = bias is None and len(node.inputs) > 2 and node.inputs[2] is not None
     grouped_transpose = node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1
-    if weights is None or computed_bias or grouped_transpose:
+    if weights is None or computed_bias or grouped_transpose or not _plain(node):
         return False
     arrays = [constant(value) for value in norm.inputs[1:5]]
     if any(array is None for array in arrays):

@@ -25,7 +25,8 @@ def _fold(graph: ir.Graph, gemm: ir.Node) -> bool:
     reshape = producer(gemm.inputs[0], "Reshape")
     transpose = producer(reshape.inputs[0], "Transpose") if reshape is not None else None
     weights = constant(gemm.inputs[1])
-    if reshape is None or transpose is None or weights is None or gemm.attributes.get_int("transB", 0) != 0:
+    turned = any(gemm.attributes.get_int(name, 0) != 0 for name in ("transA", "transB"))
+    if reshape is None or transpose is None or weights is None or turned:
         return False
     source = transpose.inputs[0]
     perm = list(transpose.attributes.get_ints("perm"))

@@ -1,0 +1,118 @@
+"""Every internal of Keras that converters.keras_internals relies on: a Keras upgrade that changes one fails here."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras.src import backend
+from keras.src.layers import layer as layer_module
+from keras.src.ops.operation import Operation
+
+from converters import keras_internals
+
+
+def test_symbolic_call_is_where_symbolic_values_go() -> None:
+    assert callable(Operation.symbolic_call)
+    assert callable(layers.Layer.symbolic_call)
+    assert issubclass(layers.Layer, Operation)
+    assert Operation is keras.Operation
+
+
+def test_an_operation_is_made_by_its_public_function() -> None:
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, keras.ops.sum(inputs, axis=1))
+    operation = model.operations[-1]
+    assert type(operation) is keras_internals.numpy.Sum
+    assert (operation.axis, operation.keepdims) == ([1], False)
+
+
+def test_base_spec_is_by_abstract_evaluation() -> None:
+    spec = keras_internals.base_spec(keras_internals.numpy.Sum(axis=1), keras.KerasTensor((None, 4, 3)))
+    assert tuple(spec.shape) == (None, 3)
+
+
+def test_a_layer_records_its_symbolic_call_by_a_node_of_its_module() -> None:
+    assert inspect.isclass(layer_module.Node)
+    assert "Node(" in inspect.getsource(layers.Layer.__call__)
+
+
+@pytest.mark.parametrize("name", ["numpy", "nn", "math", "image", "linalg", "core"])
+def test_backend_modules(name: str) -> None:
+    module = getattr(backend, name)
+    assert module.__name__ == f"keras.src.backend.{keras.backend.backend()}.{name}"
+    assert sys.modules[module.__name__.rpartition(".")[0]].numpy is backend.numpy
+
+
+@pytest.mark.parametrize("name", ["cast", "convert_to_tensor", "shape", "stop_gradient"])
+def test_core_functions_with_public_namesakes(name: str) -> None:
+    assert callable(getattr(backend.core, name))
+    assert callable(getattr(keras.ops, name))
+
+
+@pytest.mark.parametrize("name", ["activations", "core", "einops", "image", "linalg", "math", "nn", "numpy"])
+def test_operation_modules(name: str) -> None:
+    assert getattr(keras_internals, name).__name__.startswith("keras.src.")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "attributes"),
+    [
+        ("nn", "Conv", "strides padding data_format dilation_rate"),
+        ("nn", "ConvTranspose", "strides padding output_padding data_format dilation_rate"),
+        ("nn", "MaxPool", "pool_size strides padding data_format"),
+        ("nn", "BatchNorm", "axis epsilon"),
+        ("nn", "LayerNorm", "axis epsilon rms_scaling"),
+        ("nn", "Softmax", "axis"),
+        ("nn", "OneHot", "num_classes axis"),
+        ("numpy", "Pad", "pad_width mode"),
+        ("numpy", "Transpose", "axes"),
+        ("numpy", "Concatenate", "axis"),
+        ("numpy", "Einsum", "subscripts"),
+        ("numpy", "Clip", "x_min x_max"),
+        ("numpy", "Take", "axis"),
+        ("image", "Resize", "size interpolation antialias data_format"),
+        ("activations", "ReLU", "negative_slope max_value threshold"),
+        ("core", "Cast", "dtype"),
+        ("core", "Slice", "shape"),
+    ],
+)
+def test_what_lowerings_read_of_operations(module: str, name: str, attributes: str) -> None:
+    source = inspect.getsource(getattr(getattr(keras_internals, module), name).__init__)
+    for attribute in attributes.split():
+        assert f"self.{attribute} = " in source
+
+
+def test_input_structure_of_each_kind_of_model() -> None:
+    functional = keras.Sequential([keras.Input((4,), name="x"), layers.Dense(2)])
+    assert keras.tree.flatten(keras_internals.input_structure(functional))[0].name == "x"
+
+    class Own(keras.Model):
+        def call(self, inputs: object) -> object:
+            return inputs["a"] + inputs["b"]  # type: ignore[index]
+
+    own = Own()
+    assert keras_internals.input_structure(own) is None
+    own({"a": np.zeros((2, 3), np.float32), "b": np.zeros((2, 3), np.float32)})
+    structure = keras_internals.input_structure(own)
+    assert {name: tuple(x.shape) for name, x in structure.items()} == {"a": (None, 3), "b": (None, 3)}
+
+
+def test_patches_are_undone_after_an_error() -> None:
+    before = (Operation.symbolic_call, layers.Layer.symbolic_call, layer_module.Node, dict(vars(backend.numpy)))
+    inside = []
+
+    def fail() -> None:
+        with keras_internals.symbolic_calls(lambda *args, **kwargs: None):
+            inside.append(Operation.symbolic_call)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert inside[0] is not before[0]
+    after = (Operation.symbolic_call, layers.Layer.symbolic_call, layer_module.Node, dict(vars(backend.numpy)))
+    assert after == before
