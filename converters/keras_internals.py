@@ -22,6 +22,8 @@ from keras.src.layers import layer as layer_module
 from keras.src.ops import core, einops, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 
+from converters import tensorflow_functions
+
 __all__ = ["activations", "core", "einops", "image", "linalg", "math", "nn", "numpy"]
 
 _LOCK = threading.RLock()
@@ -70,9 +72,9 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
     """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, ...)``.
 
-    Three things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so
+    Four things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so
     that the model's own graph is not written to) and the backend functions that layers call directly, which go to the
-    public operation of the same name when an argument is symbolic. Other threads meanwhile see Keras as it was.
+    public operation of the same name when an argument is symbolic, and `tf.*` functions likewise. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -91,6 +93,8 @@ def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
         replace(layer_module, "Node", _no_node)
         for module, name, public in _backend_functions():
             replace(module, name, _redirected(getattr(module, name), public))
+        for module, name, adapter in tensorflow_functions.redirections():
+            replace(module, name, _redirected(getattr(module, name), adapter))
         yield
 
 
