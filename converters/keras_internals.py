@@ -72,9 +72,10 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
     """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, ...)``.
 
-    Four things are replaced, under one lock, and put back in any case: `symbolic_call`, the `Node` constructor (so
-    that the model's own graph is not written to) and the backend functions that layers call directly, which go to the
-    public operation of the same name when an argument is symbolic, and `tf.*` functions likewise. Other threads meanwhile see Keras as it was.
+    Four things are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that
+    the model's own graph is not written to; the backend functions that layers call directly, which go to the public
+    operation of the same name when an argument is symbolic; `tf.*` functions, likewise. Other threads meanwhile see
+    Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
