@@ -170,7 +170,7 @@ def test_a_class_that_is_not_known_is_named(
     monkeypatch.setattr(importlib, "import_module", lambda name: register(name) if name == entry.value else found(name))
     keras.saving.register_keras_serializable("test")(scaled)
     keras.Model([x, y], [scaled(2)(x), scaled(1)(y)]).save(tmp_path / "own.keras")
-    keras.saving.get_custom_objects().clear()
+    del keras.saving.get_custom_objects()["test>Scaled"]
     assert not deploy.verify(bundle, reference=tmp_path / "own.keras", inputs=inputs).passed
 
 
