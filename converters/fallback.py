@@ -49,14 +49,14 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
     def call(*values: Any) -> Any:
         given = iter(values)
         a, k = tree.map_structure(lambda x: next(given) if isinstance(x, Tensor) else x, (args, kwargs))
-        with keras.StatelessScope() as state:
-            outputs = layer(*a, **k)
-        _refuse_writes(g.where, state, [*layer.variables, *getattr(layer, "states", ())])
-        return tree.flatten(outputs)
+        return layer(*a, **k)
 
     specs = [(f"input_{i}", x.shape, str(x.dtype)) for i, x in enumerate(inputs)]
-    model = _from_function(call, specs, g.graph.opset_imports[""], f"{g.where} ({type(layer).__name__})", why)
-    graph = ir.serde.deserialize_model(model).graph
+    variables = [*layer.variables, *(getattr(layer, "states", None) or ())]
+    where = f"{g.where} ({type(layer).__name__})"
+    graph = ir.serde.deserialize_model(
+        _from_function(call, variables, specs, g.graph.opset_imports[""], where, why)
+    ).graph
     mapping: dict[ir.Value | None, ir.Value | None] = {None: None}
     mapping.update(zip(graph.inputs, (g.identity(x).value for x in inputs), strict=True))
     for value in graph.initializers.values():
@@ -68,7 +68,7 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
             reason = "which is no ONNX operation" if unknown else "which cannot be copied into the graph"
             raise ConversionError(
                 f"tf2onnx makes a {node.op_type} of it, {reason}",
-                where=f"{g.where} ({type(layer).__name__})",
+                where=where,
                 found=why,
                 fix="register a lowering (docs/extending.md), or try exporter='tf2onnx' for the whole model",
             )
@@ -94,9 +94,9 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     structure = keras_internals.input_structure(model)
 
     def call(*values: Any) -> Any:
-        return tree.flatten(model(tree.pack_sequence_as(structure, list(values)), training=False))
+        return model(tree.pack_sequence_as(structure, list(values)), training=False)
 
-    proto = _from_function(call, specs, opset, f"model '{model.name}'")
+    proto = _from_function(call, model.variables, specs, opset, f"model '{model.name}'")
     for unknown in (node for node in proto.graph.node if node.domain or not onnx.defs.has(node.op_type)):
         raise ConversionError(
             f"tf2onnx makes a {unknown.op_type} of it, which is no ONNX operation",
@@ -110,18 +110,43 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     return Conversion(converted, (), Report((), operations, time.perf_counter() - start))
 
 
-def _refuse_writes(where: str, state: Any, variables: Sequence[Any]) -> None:
-    """Raises where the code just run in a tf.function would change a Keras variable or a tf.Variable.
-
-    The exported graph would silently leave that out.
-    """
+def _writes(state: Any, variables: Sequence[Any]) -> list[str]:
+    """What the code just run in a tf.function would change; the exported graph would silently leave that out."""
     import tensorflow as tf
 
     written = tracing.written_variables(state, variables)
     graph = tf.compat.v1.get_default_graph().as_graph_def(add_shapes=False)
     kinds = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
     assigning = ("Assign", "ResourceScatter", "ResourceApply")
-    written += sorted(f"a tf.Variable ({kind})" for kind in kinds if kind.startswith(assigning))
+    return written + sorted(f"a tf.Variable ({kind})" for kind in kinds if kind.startswith(assigning))
+
+
+def _from_function(
+    function: Any, variables: Sequence[Any], specs: list[tuple[str, Any, str]], opset: int, where: str, why: str = ""
+) -> onnx.ModelProto:
+    """Exports a function of tensors with tf2onnx.
+
+    Raises ConversionError where tf2onnx cannot, or where the function writes to ``variables`` or to a tf.Variable.
+    """
+    import tensorflow as tf
+    import tf2onnx
+
+    written: list[str] = []
+
+    def stateless(*values: Any) -> Any:
+        with keras.StatelessScope() as state:
+            outputs = function(*values)
+        written.extend(_writes(state, variables))
+        return tree.flatten(outputs)
+
+    signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in specs]
+    failure: Exception | None = None
+    try:
+        model, _ = tf2onnx.convert.from_function(
+            tf.function(stateless), input_signature=signature, opset=min(opset, 18)
+        )
+    except Exception as error:  # tf2onnx raises whatever its handlers raise
+        failure = error
     if written:
         raise ConversionError(
             "the layer changes its own state at inference, which an engine cannot do",
@@ -129,26 +154,13 @@ def _refuse_writes(where: str, state: Any, variables: Sequence[Any]) -> None:
             found="writes to " + ", ".join(written),
             fix="set stateful=False, or pass the state in and out",
         )
-
-
-def _from_function(
-    function: Any, specs: list[tuple[str, Any, str]], opset: int, where: str, why: str = ""
-) -> onnx.ModelProto:
-    import tensorflow as tf
-    import tf2onnx
-
-    signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in specs]
-    try:
-        model, _ = tf2onnx.convert.from_function(tf.function(function), input_signature=signature, opset=min(opset, 18))
-    except ConversionError:
-        raise
-    except Exception as error:  # tf2onnx raises whatever its handlers raise
+    if failure is not None:
         raise ConversionError(
-            f"tf2onnx cannot convert it ({type(error).__name__}: {' '.join(str(error).split())[-300:]})",
+            f"tf2onnx cannot convert it ({type(failure).__name__}: {' '.join(str(failure).split())[-300:]})",
             where=where,
             found=why,
             fix="write it with keras.ops, or register a lowering (docs/extending.md)",
-        ) from error
+        ) from failure
     assert isinstance(model, onnx.ModelProto)
     return model
 

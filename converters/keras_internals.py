@@ -23,6 +23,7 @@ from keras.src.ops import core, einops, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 
 from converters import tensorflow_functions
+from deploy.errors import ConversionError
 
 __all__ = ["activations", "core", "einops", "image", "linalg", "math", "nn", "numpy"]
 
@@ -96,7 +97,14 @@ def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
             replace(module, name, _redirected(getattr(module, name), public))
         for module, name, adapter in tensorflow_functions.redirections():
             replace(module, name, _redirected(getattr(module, name), adapter))
+        for variable, name in tensorflow_functions.writes():
+            replace(variable, name, _no_write)
         yield
+
+
+def _no_write(*args: Any, **kwargs: Any) -> None:
+    """Stands in for what changes a tf.Variable: Keras's own are not written to in a StatelessScope, a raw one would."""
+    raise ConversionError("it writes to a tf.Variable")
 
 
 def _no_node(*args: Any, **kwargs: Any) -> None:

@@ -182,6 +182,16 @@ _MATH: dict[str, Adapter] = {
 }
 
 
+def writes() -> list[tuple[Any, str]]:
+    """(class, name) of each method that changes a tf.Variable, where TensorFlow is loaded."""
+    if "tensorflow" not in sys.modules:
+        return []
+    from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+    prefixes = ("assign", "scatter_", "batch_scatter_")
+    return [(cls, name) for cls in ResourceVariable.__mro__ for name in vars(cls) if name.startswith(prefixes)]
+
+
 def redirections() -> list[tuple[Any, str, Adapter]]:
     """(module, name, adapter) of each function, where TensorFlow is loaded; a layer written in it has loaded it."""
     tf = sys.modules.get("tensorflow")

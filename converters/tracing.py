@@ -77,6 +77,7 @@ class _Recorder:
     calls: list[Call] = field(default_factory=list)
     layers: list[LayerCall] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
+    failure: ConversionError | None = None  # of the innermost layer: on the way out Keras wraps it in errors of its own
 
     def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(operation, Layer):
@@ -92,6 +93,7 @@ class _Recorder:
                     self._end(operation, outputs, opened=True)
                     return outputs
             outputs = self._record(operation, args, kwargs, why)
+            self.failure = None
             self._end(operation, outputs, opened=False)
             return outputs
         finally:
@@ -117,12 +119,13 @@ class _Recorder:
             outputs = operation.compute_output_spec(*args, **kwargs)
         except Exception as error:
             if isinstance(operation, Layer):
-                raise ConversionError(
+                self.failure = self.failure or ConversionError(
                     "its outputs cannot be computed symbolically",
                     where=f"layer '{self.path}'" if self.path else _name(operation),
                     found=why or _reason(error),
                     fix="use keras.ops on tensors; give other sizes with --shapes",
-                ) from error
+                )
+                raise self.failure from error
             outputs = keras_internals.base_spec(operation, *args, **kwargs)
         args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
         self.calls.append(Call(operation, args, kwargs, outputs, self.path, why))
@@ -192,8 +195,12 @@ def trace(
     def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return recorder.symbolic_call(operation, *args, **kwargs)
 
-    with keras.StatelessScope() as state, keras_internals.symbolic_calls(symbolic_call):
-        outputs = model(inputs, training=False)
+    try:
+        with keras.StatelessScope() as state, keras_internals.symbolic_calls(symbolic_call):
+            outputs = model(inputs, training=False)
+    except Exception as error:  # the user's own code may raise anything
+        unknown = ConversionError("the model cannot be called", where=_name(model), found=_reason(error))
+        raise (recorder.failure or unknown) from error
     if state.state_mapping:
         raise ConversionError(
             "the model changes its own state at inference, which an engine cannot do",
