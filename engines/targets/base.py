@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deploy.errors import BuildError
@@ -45,6 +47,14 @@ class Target(Protocol):
 
     def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
         """Applies the recipe to an FP32 graph and builds it. Raises BuildError."""
+
+
+def installed_version(*distributions: str) -> str:
+    """The version of the first of these distributions that is installed, from its metadata alone; empty if none is."""
+    for name in distributions:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return ""
 
 
 _TARGETS: dict[str, Target] = {}

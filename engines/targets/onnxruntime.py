@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
 from engines.recipe import Recipe
-from engines.targets.base import Built, register
+from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -24,10 +23,7 @@ class OnnxRuntime:
         return "" if importlib.util.find_spec("onnxruntime") else "pip install 'kerasrt[cpu]'"
 
     def version(self) -> str:
-        try:
-            return metadata.version("onnxruntime")
-        except metadata.PackageNotFoundError:
-            return ""
+        return installed_version("onnxruntime", "onnxruntime-gpu")
 
     def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
         import onnx_ir

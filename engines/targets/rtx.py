@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
 from engines.recipe import Recipe
-from engines.targets.base import Built, register
+from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -33,12 +32,7 @@ class Rtx:
         return ""
 
     def version(self) -> str:
-        for name in ("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx"):
-            try:
-                return metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
-        return ""
+        return installed_version("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx")
 
     def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
         import onnx_ir

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.gpu import gpus
 from deploy.manifest import Profile
 from engines.recipe import Recipe
-from engines.targets.base import Built, register
+from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -31,12 +30,7 @@ class TensorRT:
         return ""
 
     def version(self) -> str:
-        for name in ("tensorrt", "tensorrt_cu13", "tensorrt_cu12"):
-            try:
-                return metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
-        return ""
+        return installed_version("tensorrt", "tensorrt_cu13", "tensorrt_cu12")
 
     def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
         import onnx_ir
