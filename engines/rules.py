@@ -15,6 +15,9 @@ from engines.recipe import INT8_MAXIMUM, ActivationScale, LayerPrecision, Recipe
 FP16_MAXIMUM = 65504.0
 FP16_SMALLEST_NORMAL = 2.0**-14
 """Below this FP16 loses bits of the significand: a scale there is wrong by up to half."""
+NEGLIGIBLE = 2.0**-14
+"""A channel whose largest weight is below this part of its layer's largest one is next to nothing: beside the others it
+lies beneath FP16's own rounding (2^-11)."""
 HEADROOM = 2.0
 """A value seen within a factor of 2 of FP16's maximum stays FP32: calibration does not see every input."""
 
@@ -89,11 +92,29 @@ def _int8(node: ir.Node, ranges: Ranges, gates: frozenset[str]) -> LayerPrecisio
     if name_of(source) not in ranges.minimum:
         return LayerPrecision(name, "fp16", f"the range of its input {source.name} is not known")
     scales = weight_scales(weights.array, weights.axis)
+    dead = _dead_channels(weights.array, weights.axis)
+    scales = np.where(dead, np.float32(FP16_SMALLEST_NORMAL), scales)
     smallest = min(float(scales.min()), ranges.amax(name_of(source)) / INT8_MAXIMUM or 1.0)
     if smallest < FP16_SMALLEST_NORMAL:
         return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")
     why = f"asked for; input within ±{ranges.amax(name_of(source)):.5g}"
+    if count := int(dead.sum()):
+        channels = "1 channel's weights are" if count == 1 else f"the weights of {count} channels are"
+        why += f"; {channels} next to nothing: scale 2^-14, FP16's smallest normal number, errs by less than a step"
     return LayerPrecision(name, "int8", why, tuple(float(f"{scale:.9g}") for scale in scales))
+
+
+def _dead_channels(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.bool_]:
+    """Output channels whose scale would be subnormal in FP16 and whose weights are `NEGLIGIBLE` beside the largest.
+
+    They can have the smallest normal scale instead: it errs by half of 2^-14 per weight at most, which is less than a
+    step of every other channel where those have normal scales (else the layer stays high). A channel that is small but
+    not negligible may be scaled up again further on, so it is none of them, nor is one of zeros.
+    """
+    amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis)).astype(np.float64)
+    low = (amax > 0) & (amax / INT8_MAXIMUM < FP16_SMALLEST_NORMAL)
+    dead: npt.NDArray[np.bool_] = low & (amax < NEGLIGIBLE * amax.max())
+    return dead
 
 
 def _scales(model: ir.Model, ranges: Ranges) -> tuple[ActivationScale, ...]:

