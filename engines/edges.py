@@ -6,7 +6,8 @@ them only where *all* edges of the operator are quantized; TensorRT's placement 
 1. Activations: u8 with a zero point, from the range widened to hold 0. Weights: s8 per output channel, 1.6x faster
    than u8 (CBAM-ResNet50). On CPUs without VNNI their products can saturate in 16 bits unless the session sets
    ``session.x64quantprecision`` to 1, as `engines.sessions` does.
-2. A bias is INT32 with the scale input x weight, per channel.
+2. A bias is INT32 with the scale input x weight, per channel. Where it would not fit, the channel's weight scale grows
+   until it does, as in ONNX Runtime's own quantizer: clipping it would be an error without bound.
 3. Operators that only select or move elements have the same scale before and after.
 4. No pair between an operator and the Relu that alone reads it: the unsigned output clips at 0 by itself.
 5. Graph outputs stay floating.
@@ -28,6 +29,8 @@ from engines.recipe import Recipe
 _MOVES = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
 _INTEGER = frozenset({"Add", "Mul", "Concat", "GlobalAveragePool", "AveragePool"})
 _CLIPPED = frozenset({"Conv", "Gemm", "MatMul", "Add"})
+_BIAS_MAXIMUM = 2**30
+"""Largest INT32 bias: half the range, as the sum of products is added to it."""
 
 
 @dataclass(frozen=True)
@@ -143,18 +146,30 @@ def _quantize_weights(model: ir.Model, node: ir.Node, source: Affine, scales: tu
         )
     along = [1] * weights.array.ndim
     along[weights.axis] = len(scales)
+    bias = _bias(node, len(scales))
     scale = np.asarray(scales, np.float32)
+    if bias is not None:
+        scale = np.maximum(scale, np.abs(bias) / np.float64(source.scale) / _BIAS_MAXIMUM).astype(np.float32)
     integers = quantize(weights.array, scale.reshape(along))
     zero = np.zeros(scale.shape, np.int8)
     result = _dequantized(model, node, "weight", integers, scale, zero, weights.axis)
     node.replace_input_with(weights.index, result)
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if bias is not None:
         both = (source.scale * scale).astype(np.float32)
-        limits = np.iinfo(np.int32)
-        whole = np.clip(np.rint(np.broadcast_to(bias, scale.shape) / both.astype(np.float64)), limits.min, limits.max)
+        whole = np.rint(bias / both.astype(np.float64))
         result = _dequantized(model, node, "bias", whole.astype(np.int32), both, np.zeros(scale.shape, np.int32), 0)
         node.replace_input_with(2, result)
+
+
+def _bias(node: ir.Node, channels: int) -> npt.NDArray[np.float64] | None:
+    """The constant bias of a compute node, one number per channel; a Gemm's may be (1, N), (1,) or a scalar.
+
+    None where there is none or it is of another kind: it then stays floating.
+    """
+    array = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if array is None or not (array.size == 1 or (array.size == channels and array.shape[-1] == channels)):
+        return None
+    return np.broadcast_to(array.astype(np.float64).reshape(-1), (channels,))
 
 
 def _dequantized(

@@ -182,3 +182,32 @@ def test_an_operator_without_fp16_stays_in_fp32() -> None:
     types = {v.name: v.type.tensor_type.elem_type for v in applied.graph.value_info}
     assert types["positions"] == TensorProto.FLOAT
     assert types["positions/f16"] == TensorProto.FLOAT16
+
+
+def test_a_large_bias_beside_small_scales_is_not_clipped_on_onnxruntime(run: Callable[..., dict[str, Array]]) -> None:
+    """At the scale input x weight (1.7e-8) INT32 ends at 37."""
+    g = Graph()
+    w = g.constant("w", (g.random.normal(size=(4, 4, 1, 1)) * 3e-3 + 0.01).astype(np.float32))
+    b = g.constant("b", np.array([50, -50, 0, 1e-3], np.float32))
+    g.node("Conv", ["x", w, b], "c")
+    graph = g.model({"x": ["batch", 4, 2, 2]}, ["c"])
+    x = {"x": (g.random.normal(size=(8, 4, 2, 2)) * 1e-2).astype(np.float32)}
+    recipe = engines.recipe(graph, calibration=x)
+    assert recipe.layers[0].precision == "int8"
+    expected, found = run(graph, x)["c"], run(engines.apply(recipe, graph, "onnxruntime"), x)["c"]
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4,), (1,), (1, 1), (), (5, 1), (5, 4)])
+def test_a_gemm_bias_of_any_shape_is_taken_on_onnxruntime(
+    shape: tuple[int, ...], run: Callable[..., dict[str, Array]]
+) -> None:
+    g = Graph()
+    w = g.constant("w", g.random.normal(size=(6, 4)).astype(np.float32))
+    b = g.constant("b", g.random.normal(size=shape).astype(np.float32))
+    g.node("Gemm", ["x", w, b], "dense")
+    graph = g.model({"x": [5, 6]}, ["dense"])
+    x = {"x": g.random.normal(size=(5, 6)).astype(np.float32)}
+    applied = engines.apply(engines.recipe(graph, calibration=x), graph, "onnxruntime")
+    onnx.checker.check_model(applied, full_check=True)
+    assert np.abs(run(applied, x)["dense"] - run(graph, x)["dense"]).max() < 0.2
