@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from deploy.errors import BuildError
@@ -55,9 +56,14 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
 
 
 def check(recipe: Recipe, model: onnx_ir.Model) -> None:
-    """Raises BuildError where the recipe names a layer that the graph lacks, or leaves a Conv, Gemm or MatMul out."""
+    """Raises BuildError where the recipe cannot be followed to the letter.
+
+    It names a layer or value twice or one that the graph lacks, leaves a Conv, Gemm or MatMul out, or wants INT8 of
+    another operator.
+    """
     from engines.graphs import compute_nodes
 
+    _check_once(recipe)
     nodes = {node.name for node in model.graph}
     named = {layer.name for layer in recipe.layers}
     if unknown := sorted(named - nodes):
@@ -73,6 +79,23 @@ def check(recipe: Recipe, model: onnx_ir.Model) -> None:
             where=f"layer {missing[0]}",
             found=f"{len(missing)} such: {', '.join(missing[:5])}",
             fix="make the recipe from this model, or add an entry",
+        )
+    compute = {node.name for node in compute_nodes(model)}
+    if other := [layer.name for layer in recipe.layers if layer.precision == "int8" and layer.name not in compute]:
+        raise BuildError(
+            "only Conv, Gemm and MatMul can be INT8",
+            where=f"layer {other[0]}",
+            found=next(node.op_type for node in model.graph if node.name == other[0]),
+            fix="give the layer fp16 or fp32 in the recipe",
+        )
+
+
+def _check_once(recipe: Recipe) -> None:
+    names = [f"layer {layer.name}" for layer in recipe.layers]
+    names += [f"value {activation.value}" for activation in recipe.activations]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise BuildError(
+            "the recipe has more than one entry for it", where=twice[0], expected="one", fix="leave one of them"
         )
 
 

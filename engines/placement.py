@@ -46,7 +46,8 @@ def place(model: ir.Model, recipe: Recipe, scale_dtype: npt.DTypeLike) -> None:
                 fix="make the recipe again with calibration data, or give the layer fp16",
             )
         if name_of(source) not in pairs:
-            pairs[name_of(source)] = _pair(model, source, np.asarray(scales[name_of(source)], scale_dtype))
+            typed = _typed((scales[name_of(source)],), scale_dtype, f"value {name_of(source)}")
+            pairs[name_of(source)] = _pair(model, source, typed.reshape(()))
         node.replace_input_with(0, pairs[name_of(source)])
         _quantize_weights(model, node, layers[name].weight_scales, scale_dtype)
     for node in model.graph:
@@ -58,6 +59,22 @@ def place(model: ir.Model, recipe: Recipe, scale_dtype: npt.DTypeLike) -> None:
                     and recipe.precision_of(node.name or "") == recipe.base
                 ):
                     node.replace_input_with(index, pairs[name_of(value)])
+
+
+def _typed(scales: tuple[float, ...], dtype: npt.DTypeLike, where: str) -> npt.NDArray[np.floating]:
+    """The scales in the type they will have in the graph. Raises BuildError where that type cannot hold one of them."""
+    limits = np.finfo(np.dtype(dtype).name)
+    smallest = float(limits.smallest_normal) * (1 - 1e-6)  # a recipe's scales have nine digits
+    for scale in scales:
+        if not smallest <= scale <= float(limits.max):
+            raise BuildError(
+                f"a scale is outside the normal numbers of {limits.dtype}, in which this graph computes",
+                where=where,
+                expected=f"{limits.smallest_normal:.3g} to {limits.max:.5g}",
+                found=f"{scale:.3g}",
+                fix='give the layer fp16 in the recipe, or the recipe "base": "fp32"',
+            )
+    return np.asarray(scales, dtype)
 
 
 def _pair(model: ir.Model, value: ir.Value, scale: npt.NDArray[np.floating]) -> ir.Value:
@@ -95,7 +112,7 @@ def _quantize_weights(model: ir.Model, node: ir.Node, scales: tuple[float, ...],
         )
     along = [1] * weights.array.ndim
     along[weights.axis] = channels
-    typed = np.asarray(scales, dtype)
+    typed = _typed(scales, dtype, f"layer {name}")
     integers = quantize(weights.array, typed.astype(np.float32).reshape(along))
     result = ir.val(f"{name}/weight/dequantized", ir.DataType.FLOAT, ir.Shape(weights.array.shape))
     inputs = [

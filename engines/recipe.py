@@ -153,7 +153,19 @@ def _check_fields(value: Recipe, where: str) -> None:
                 where=f"{where}, value {activation.value}",
                 found=str(activation.scale),
             )
+        limits = (activation.minimum, activation.maximum)
+        if not (all(map(_is_finite, limits)) and limits[0] <= limits[1]):
+            raise BuildError(
+                "the range is none",
+                where=f"{where}, value {activation.value}",
+                expected="two numbers, minimum <= maximum",
+                found=f"{limits[0]}, {limits[1]}",
+            )
 
 
 def _is_scale(scale: object) -> bool:
     return isinstance(scale, int | float) and math.isfinite(scale) and scale > 0
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number)

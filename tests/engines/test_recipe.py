@@ -83,6 +83,8 @@ def test_a_hand_edit_is_honoured(model: onnx.ModelProto, int8: engines.Recipe, t
         ({"layers": [{"name": "stem/conv"}]}, "missing or unknown"),
         ({"layers": [{"name": "c", "precision": "int8", "why": "", "weight_scales": [0.0]}]}, "positive"),
         ({"activations": [{"value": "x", "scale": -1, "minimum": 0, "maximum": 1}]}, "value x"),
+        ({"activations": [{"value": "x", "scale": 1, "minimum": 1, "maximum": 0}]}, "value x: the range"),
+        ({"activations": [{"value": "x", "scale": 1, "minimum": 0, "maximum": float("nan")}]}, "value x: the range"),
         ({"extra": 1}, "unknown"),
     ],
 )
@@ -110,6 +112,31 @@ def test_unknown_and_forgotten_layers_are_named(model: onnx.ModelProto, int8: en
         engines.apply(dataclasses.replace(int8, layers=(*int8.layers, renamed)), model)
     with pytest.raises(BuildError, match="layer stem/conv"):
         engines.apply(dataclasses.replace(int8, layers=int8.layers[1:]), model)
+
+
+def test_what_a_hand_edit_asks_for_is_done_or_refused(model: onnx.ModelProto, int8: engines.Recipe) -> None:
+    again = dataclasses.replace(int8.layers[0], precision="fp16")
+    with pytest.raises(BuildError, match=r"layer stem/conv: .*more than one"):
+        engines.apply(dataclasses.replace(int8, layers=(*int8.layers, again)), model)
+    with pytest.raises(BuildError, match=r"value image: .*more than one"):
+        engines.apply(dataclasses.replace(int8, activations=(*int8.activations, int8.activations[0])), model)
+    relu = dataclasses.replace(int8.layers[0], name="block/relu1", weight_scales=())
+    with pytest.raises(BuildError, match=r"layer block/relu1: only Conv(.|\n)*found: Relu"):
+        engines.apply(dataclasses.replace(int8, layers=(*int8.layers, relu)), model)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e5])
+def test_a_scale_that_fp16_cannot_hold_is_refused(model: onnx.ModelProto, int8: engines.Recipe, scale: float) -> None:
+    """It would become 0, half of what it was, or infinity, and the layer's numbers with it."""
+    stem = dataclasses.replace(int8.layers[0], weight_scales=(scale,) * len(int8.layers[0].weight_scales))
+    recipe = dataclasses.replace(int8, layers=(stem, *int8.layers[1:]))
+    value = tuple(dataclasses.replace(a, scale=scale) if a.value == "pool" else a for a in int8.activations)
+    for target in ("tensorrt", "simulate"):
+        with pytest.raises(BuildError, match="layer stem/conv: a scale is outside"):
+            engines.apply(recipe, model, target)
+        with pytest.raises(BuildError, match="value pool: a scale is outside"):
+            engines.apply(dataclasses.replace(int8, activations=value), model, target)
+    engines.apply(dataclasses.replace(recipe, base="fp32"), model, "tensorrt")
 
 
 def test_int8_without_calibration_says_what_to_do(model: onnx.ModelProto) -> None:
