@@ -9,6 +9,7 @@ from converters.lowerings import (  # noqa: F401
     matmul,
     normalization,
     pooling,
+    recurrent,
     reduction,
     shape,
 )

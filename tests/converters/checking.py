@@ -120,7 +120,8 @@ def check_graph(converted: Conversion) -> onnx.ModelProto:
     onnx.checker.check_model(proto, full_check=True)
     onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     graph = converted.model.graph
-    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    # an output that a node leaves out, as a recurrent one may, has the name ""
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs if value.name != "")]
     missing = [value.name for value in values if value.dtype is None or value.shape is None]
     assert not missing
     names = [value.name for value in [*values, *graph.initializers.values()]]

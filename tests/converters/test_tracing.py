@@ -441,33 +441,14 @@ def test_random_layers_are_inactive() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        layers.LSTM(4),
-        layers.LSTM(4, return_sequences=True, return_state=True),
-        layers.LSTM(4, go_backwards=True),
-        layers.LSTM(4, unroll=True),
-        layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
         layers.RNN(layers.LSTMCell(4)),
         layers.TimeDistributed(layers.Dense(4)),
         lambda x: layers.MultiHeadAttention(2, 3)(x, x, use_causal_mask=True),
     ],
-    ids=["lstm", "states", "backwards", "unrolled", "bidirectional", "cell", "distributed", "attention"],
+    ids=["cell", "distributed", "attention"],
 )
 def test_layers_without_a_lowering_of_their_own(make: Any) -> None:
     check(randomize(Case(make, (6, 5)).model()))
-
-
-@pytest.mark.parametrize(
-    "make",
-    [layers.GRU(4), layers.SimpleRNN(4), lambda x: layers.LSTM(4)(layers.Masking()(x))],
-    ids=["gru", "rnn", "masked"],
-)
-def test_layers_that_tf2onnx_writes_as_loops_are_right_or_refused(make: Any) -> None:
-    model = randomize(Case(make, (6, 5)).model())
-    try:
-        check(model)
-    except ConversionError as error:
-        assert error.where.startswith("layer '")  # noqa: PT017
-        assert error.fix  # noqa: PT017
 
 
 def test_stateful_recurrent_layer_is_refused() -> None:

@@ -1,0 +1,256 @@
+"""Recurrent layers: parity for every option that changes the graph, and clear refusals of what a node cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from converters.convert import convert_model
+from deploy.errors import ConversionError
+from tests.converters.checking import Case, case, check, operations, parametrize, randomize
+
+LAST = "Squeeze:1,Transpose:1"
+ALL = "Squeeze:1,Transpose:2"
+BOTH = "Squeeze:2,Transpose:1"
+
+CASES = [
+    case(layers.LSTM, (6, 5), f"LSTM:1,{LAST}", units=4),
+    case(layers.LSTM, (6, 5), f"LSTM:1,{ALL}", units=4, return_sequences=True),
+    case(layers.LSTM, (6, 5), f"Identity:1,LSTM:1,{BOTH}", units=4, return_state=True),
+    case(layers.LSTM, (6, 5), "LSTM:1,Squeeze:3,Transpose:2", units=4, return_sequences=True, return_state=True),
+    case(layers.LSTM, (6, 5), f"LSTM:1,{LAST}", units=4, go_backwards=True),
+    case(layers.LSTM, (6, 5), f"LSTM:1,Slice:1,{ALL}", units=4, go_backwards=True, return_sequences=True),
+    case(layers.LSTM, (6, 5), f"Identity:1,LSTM:1,{BOTH}", units=4, go_backwards=True, return_state=True),
+    case(layers.LSTM, (6, 5), f"LSTM:1,{LAST}", units=4, use_bias=False),
+    case(layers.LSTM, (6, 5), f"LSTM:1,{LAST}", units=4, unit_forget_bias=False),
+    case(layers.LSTM, (6, 5), f"LSTM:1,{LAST}", units=4, unroll=True),
+    case(layers.LSTM, (6, 5), f"LSTM:1,{LAST}", units=4, dropout=0.5, recurrent_dropout=0.5),
+    case(layers.LSTM, (None, 5), f"LSTM:1,{ALL}", units=4, return_sequences=True),
+    case(layers.LSTM, (None, 5), f"LSTM:1,Slice:1,{ALL}", units=4, return_sequences=True, go_backwards=True),
+    case(layers.LSTM, (1, 5), "LSTM:1,Reshape:1,Squeeze:1", units=4),
+    case(layers.LSTM, (6, 1), f"LSTM:1,{LAST}", units=1),
+    case(layers.GRU, (6, 5), f"GRU:1,{LAST}", units=4),
+    case(layers.GRU, (6, 5), f"GRU:1,{ALL}", units=4, return_sequences=True),
+    case(layers.GRU, (6, 5), f"GRU:1,{LAST}", units=4, reset_after=False),
+    case(layers.GRU, (6, 5), f"GRU:1,{LAST}", units=4, reset_after=False, use_bias=False),
+    case(layers.GRU, (6, 5), f"GRU:1,{LAST}", units=4, use_bias=False),
+    case(layers.GRU, (6, 5), "GRU:1,Squeeze:2,Transpose:2", units=4, return_sequences=True, return_state=True),
+    case(layers.GRU, (6, 5), f"GRU:1,Slice:1,{ALL}", units=4, go_backwards=True, return_sequences=True),
+    case(layers.GRU, (None, 5), f"GRU:1,{LAST}", units=4, go_backwards=True),
+    case(layers.SimpleRNN, (6, 5), f"RNN:1,{LAST}", units=4),
+    case(layers.SimpleRNN, (6, 5), f"RNN:1,{ALL}", units=4, return_sequences=True),
+    case(layers.SimpleRNN, (6, 5), f"RNN:1,{LAST}", units=4, use_bias=False),
+    case(layers.SimpleRNN, (6, 5), "RNN:1,Squeeze:2,Transpose:2", units=4, return_sequences=True, return_state=True),
+    case(layers.SimpleRNN, (None, 5), f"RNN:1,Slice:1,{ALL}", units=4, go_backwards=True, return_sequences=True),
+]
+
+
+@parametrize(CASES)
+def test_cases(item: Case) -> None:
+    item.check()
+
+
+@pytest.mark.parametrize(
+    "name", ["tanh", "sigmoid", "hard_sigmoid", "relu", "linear", "elu", "leaky_relu", "softplus", "softsign"]
+)
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_activations(layer: Any, name: str) -> None:
+    Case(layer, (5, 3), "", kwargs={"units": 4, "activation": name}).check()
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "hard_sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_recurrent_activations(layer: Any, activation: str, name: str) -> None:
+    Case(layer, (5, 3), "", kwargs={"units": 4, "activation": activation, "recurrent_activation": name}).check()
+
+
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave", None])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_bidirectional(layer: Any, states: bool, sequences: bool, mode: str | None) -> None:
+    def make(x: Any) -> Any:
+        own = layer(4, return_sequences=sequences, return_state=states)
+        return layers.Bidirectional(own, merge_mode=mode)(x)
+
+    converted = Case(make, (6, 5)).check()
+    assert "Slice" not in operations(converted)
+
+
+def test_bidirectional_is_two_nodes() -> None:
+    inputs = keras.Input((None, 5), name="x")
+    outputs = layers.Bidirectional(layers.GRU(4, return_sequences=True, name="gru"), name="both")(inputs)
+    converted = check(randomize(keras.Model(inputs, outputs)), layers=True)
+    assert operations(converted) == "Concat:1,GRU:2,Squeeze:2,Transpose:2"
+    names = [node.name for node in converted.model.graph if node.op_type == "GRU"]
+    assert names == ["both/forward_gru/GRU", "both/backward_gru/GRU"]
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_bidirectional_with_a_layer_of_its_own_each_way(sequences: bool) -> None:
+    def make(x: Any) -> Any:
+        forward = layers.LSTM(4, return_sequences=sequences, go_backwards=True)
+        return layers.Bidirectional(forward, backward_layer=layers.GRU(4, return_sequences=sequences))(x)
+
+    converted = Case(make, (6, 5)).check()
+    assert converted.report.operations["Concat"] == converted.report.operations["GRU"] == 1
+
+
+def test_bidirectional_over_cells() -> None:
+    def make(x: Any) -> Any:
+        return layers.Bidirectional(layers.RNN(layers.LSTMCell(4), return_sequences=True))(x)
+
+    assert operations(Case(make, (6, 5)).check()) == "Concat:1,LSTM:2,Squeeze:2,Transpose:2"
+
+
+def test_initial_states() -> None:
+    x, h, c = keras.Input((6, 5)), keras.Input((4,)), keras.Input((4,))
+    lstm = layers.LSTM(4, return_state=True)(x, initial_state=[h, c])
+    gru = layers.GRU(4, go_backwards=True)(x, initial_state=h)
+    rnn = layers.SimpleRNN(4, return_sequences=True)(x, initial_state=[c])
+    check(randomize(keras.Model([x, h, c], [*lstm, gru, rnn])))
+
+
+def test_bidirectional_with_initial_states() -> None:
+    x, *given = [keras.Input((6, 5)), *(keras.Input((4,)) for _ in range(4))]
+    outputs = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x, initial_state=given)
+    check(randomize(keras.Model([x, *given], outputs)))
+
+
+def test_an_encoder_hands_its_state_to_a_decoder() -> None:
+    source, target = keras.Input((None, 5)), keras.Input((None, 3))
+    _, h, c = layers.LSTM(4, return_state=True)(source)
+    outputs = layers.LSTM(4, return_sequences=True)(target, initial_state=[h, c])
+    converted = check(randomize(keras.Model([source, target], layers.Dense(2)(outputs))))
+    assert converted.report.operations["LSTM"] == 2
+
+
+def test_stacked_layers_stay_time_first() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((None, 5)),
+            layers.LSTM(4, return_sequences=True),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+            layers.SimpleRNN(4, return_sequences=True),
+            layers.GRU(2),
+        ]
+    )
+    converted = check(randomize(model), layers=True)
+    assert operations(converted) == "Concat:1,GRU:3,LSTM:1,RNN:1,Squeeze:5,Transpose:1"
+
+
+def test_after_a_convolution() -> None:
+    model = keras.Sequential(
+        [keras.Input((9, 3)), layers.Conv1D(4, 3, activation="relu"), layers.LSTM(4), layers.Dense(2)]
+    )
+    check(randomize(model), layers=True)
+
+
+def test_a_layer_that_is_used_twice() -> None:
+    first, second, shared = keras.Input((6, 5)), keras.Input((None, 5)), layers.GRU(4)
+    converted = check(randomize(keras.Model([first, second], [shared(first), shared(second)])))
+    assert converted.report.operations["GRU"] == 2
+
+
+def test_a_fixed_batch() -> None:
+    inputs = keras.Input(batch_shape=(3, 6, 5))
+    converted = convert_model(randomize(keras.Model(inputs, layers.LSTM(4, return_sequences=True)(inputs))))
+    assert list(converted.model.graph.outputs[0].shape or ()) == [3, 6, 4]
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_float16(layer: Any) -> None:
+    inputs = keras.Input((6, 5))
+    check(randomize(keras.Model(inputs, layer(4, return_sequences=True, dtype="mixed_float16")(inputs))))
+
+
+def test_every_gate_has_its_own_weights() -> None:
+    """With a bias far from all others in one gate at a time, a swapped gate cannot go unseen."""
+    for layer, gates in ((layers.LSTM, 4), (layers.GRU, 3)):
+        for gate in range(gates):
+            inputs = keras.Input((4, 3))
+            model = keras.Model(inputs, layer(2, return_sequences=True)(inputs))
+            for variable in model.variables:
+                if variable.name == "bias":
+                    bias = np.zeros(variable.shape, np.float32)
+                    bias[..., 2 * gate : 2 * gate + 2] = 1.5
+                    variable.assign(bias)
+            check(model)
+
+
+def _refusal(make: Callable[[Any], Any]) -> ConversionError:
+    inputs = keras.Input(batch_shape=(2, 6, 5))
+    with pytest.raises(ConversionError) as caught:
+        convert_model(keras.Model(inputs, make(inputs)))
+    return caught.value
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_mask_is_refused(layer: Any) -> None:
+    error = _refusal(lambda x: layer(4, name="seq")(layers.Masking()(x)))
+    assert error.where == "layer 'seq'"
+    assert "mask" in str(error)
+
+
+def test_a_mask_is_refused_both_ways() -> None:
+    both = layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="both")
+    error = _refusal(lambda x: layers.LSTM(4)(both(layers.Masking()(x))))
+    assert error.where == "layer 'both'"
+    assert "mask" in str(error)
+
+
+def test_the_mask_of_an_embedding_is_refused() -> None:
+    inputs = keras.Input((6,), dtype="int32")
+    model = keras.Model(inputs, layers.LSTM(4, name="seq")(layers.Embedding(9, 5, mask_zero=True)(inputs)))
+    with pytest.raises(ConversionError, match="mask"):
+        convert_model(model)
+
+
+def test_an_embedding_without_a_mask() -> None:
+    inputs = keras.Input((None,), dtype="int32")
+    check(randomize(keras.Model(inputs, layers.LSTM(4)(layers.Embedding(9, 5)(inputs)))))
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_state_kept_between_calls_is_refused(layer: Any) -> None:
+    error = _refusal(layer(4, stateful=True, name="seq"))
+    assert error.where == "layer 'seq'"
+    assert "state" in str(error)
+
+
+def test_active_dropout_is_refused() -> None:
+    class Outer(layers.Layer):  # type: ignore[misc]  # Keras has no type information
+        def __init__(self) -> None:
+            super().__init__(name="outer")
+            self.inner = layers.LSTM(4, dropout=0.5, name="seq")
+
+        def build(self, shape: Any) -> None:
+            self.inner.build(shape)
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x, training=True)
+
+    error = _refusal(Outer())
+    assert error.where == "layer 'outer/seq'"
+    assert "dropout" in str(error)
+
+
+def test_an_activation_without_an_onnx_name_is_refused() -> None:
+    error = _refusal(layers.GRU(4, activation="gelu", name="seq"))
+    assert error.where == "layer 'seq'"
+    assert "gelu" in str(error)
+
+
+def test_a_cell_of_ones_own_in_bidirectional_is_refused() -> None:
+    @keras.saving.register_keras_serializable(package="test_lowerings_recurrent")
+    class Cell(layers.LSTMCell):  # type: ignore[misc]  # Keras has no type information
+        pass
+
+    error = _refusal(layers.Bidirectional(layers.RNN(Cell(4)), name="both"))
+    assert error.where == "layer 'both'"
