@@ -35,9 +35,10 @@ _ROW = re.compile(
     r"^Name: (.*?), LayerType: (.*?), Inputs: \[(.*?)\], Constants: \[(.*?)\], Outputs: \[(.*?)\]"
     r", TacticName: (.*?), StreamId: -?\d+(?:, \w+: \d+)*, Metadata: ?(.*)$"
 )
-_OPERAND = re.compile(r"\{ Name: (.*?), Dimensions: \[(.*?)\],.*?Datatype: (\w+)")
+_OPERAND = re.compile(r"\{ Name: ([^{}]*?), Dimensions: \[([^\]{}]*)\],[^{}]*?Datatype: (\w+)[^{}]*\}")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
 _ELEMENTWISE = frozenset({"kgen", "shape_call", "Reformat", "NoOp", "Constant", "signal", "wait"})
+_NO_ARITHMETIC = frozenset({"Reformat", "NoOp", "Constant", "signal", "wait"})
 _PRODUCT = re.compile(r"Fc|Gemm|Conv|MatMul|Dot")
 
 
@@ -108,7 +109,12 @@ def read_builder(message: str) -> LayerTable:
 
 def read_inspector(text: str) -> LayerTable:
     """The table in the engine inspector's JSON (TensorRT 10 and 11, engine built with detailed profiling verbosity)."""
-    layers = json.loads(text).get("Layers", [])
+    try:
+        layers = list(json.loads(text)["Layers"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BuildError(
+            f"the engine inspector answers in a form this version does not know ({error!r})", found=text[:200]
+        ) from error
     if any(not isinstance(layer, Mapping) for layer in layers):
         raise BuildError("the engine was built without detailed profiling verbosity, so its layers have names only")
     return LayerTable(tuple(_inspected(layer) for layer in layers))
@@ -140,7 +146,7 @@ def _found(table: LayerTable, name: str) -> str:
 
     A product over very few channels is written out as multiplications and additions in an elementwise kernel.
     """
-    rows = [row for row in table.rows if name in row.nodes]
+    rows = [row for row in table.rows if name in row.nodes and row.kind not in _NO_ARITHMETIC]
     products = [row for row in rows if row.kind not in _ELEMENTWISE]
     products = products or [row for row in rows if _PRODUCT.search(row.name)]
     products = products or [row for row in rows if "Mul" in row.name and "Add" in row.name and row.constants]
@@ -161,6 +167,8 @@ def _precision(row: Row) -> str:
 
 
 def _operands(text: str) -> tuple[Operand, ...]:
+    if rest := _OPERAND.sub("", text).strip(" ,"):
+        raise BuildError("the builder prints its tensors in a form this version does not know", found=rest[:200])
     return tuple(Operand(n, _shape(d.split(",")), PRECISION.get(t, t)) for n, d, t in _OPERAND.findall(text))
 
 

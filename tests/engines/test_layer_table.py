@@ -71,6 +71,37 @@ def test_an_unknown_form_is_refused() -> None:
         read_builder("Layers:\nName: x, Kind: y\n\nI/O Tensors:")
 
 
+@pytest.mark.parametrize(("old", "new"), [(", Datatype: Int8", ""), ("Dimensions: [8,16,3,3]", "Shape: 8x16x3x3")])
+def test_a_tensor_of_an_unknown_form_is_refused(old: str, new: str) -> None:
+    """It must not take over the type of the tensor behind it, nor be passed over."""
+    text = message("Half", "Int8")
+    read_builder(text)
+    assert old in text
+    with pytest.raises(BuildError, match="tensors in a form this version does not know"):
+        read_builder(text.replace(old, new))
+
+
+def test_a_copy_of_a_tensor_is_no_product() -> None:
+    """TensorRT names a copy after the layer that reads it, so the layer's own kernel may be missing beside it."""
+    tensor = {"Name": "x", "Dimensions": [1, 16, 8, 8], "Format/Datatype": "Thirty-two wide INT8"}
+    copy = {
+        "Name": "Reformatting CopyNode for Input Tensor 0 to Conv_1",
+        "LayerType": "Reformat",
+        "Inputs": [tensor],
+        "Outputs": [tensor],
+        "Metadata": "[ONNX Layer: outer/c]",
+    }
+    results = lowered(read_inspector(json.dumps({"Layers": [copy]})), asked("int8"), {"outer/c": "Conv"})
+    with pytest.raises(BuildError, match="no kernel with this layer"):
+        check(results)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"Layers": null}'])
+def test_an_inspector_that_says_nothing_is_refused(text: str) -> None:
+    with pytest.raises(BuildError, match="inspector"):
+        read_inspector(text)
+
+
 def test_the_inspector_gives_the_same_table() -> None:
     tensor = {"Name": "x", "Location": "Device", "Dimensions": [1, 16, 8, 8], "Format/Datatype": "Thirty-two wide INT8"}
     layer = {
