@@ -1,11 +1,12 @@
 """Recurrent layers as ONNX's LSTM, GRU and RNN: one node a direction, whatever the length of the sequence.
 
-Each layer is lowered as one and not opened: Keras runs its steps in a loop that has no operations to trace.
+Each layer is lowered as one and not opened: Keras runs its steps in a loop that has no operations to trace. With a mask
+it is one node a step, because ONNX's nodes cannot leave out steps but at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,10 +64,12 @@ def recurrent(
     """The last output, or all outputs in the order in which they were computed; then the states if asked for.
 
     ``sequences``: (batch, time, feature), the time unknown or not; the states are (batch, units).
-    Raises ConversionError for a mask, a state kept between calls, active dropout, and an activation ONNX lacks.
+    ``mask``: (batch, time), true where a step counts.
+    Raises ConversionError for a mask over an unknown time, a state kept between calls, active dropout, and an
+    activation ONNX lacks.
     """
-    _refuse(g, layer, mask, training)
-    output, states = _run(g, layer, sequences, initial_state)
+    _refuse(g, layer, training)
+    output, states = _run(g, layer, sequences, initial_state, mask)
     if layer.return_sequences and layer.go_backwards:
         output = _flip_time(g, output)
     return [output, *states] if layer.return_state else [output]
@@ -93,9 +96,9 @@ def bidirectional(
         (layer.forward_layer, given[:half], layer.forward_layer.go_backwards),
         (layer.backward_layer, given[half:], not layer.backward_layer.go_backwards),
     ):
-        _refuse(g, side, mask, training)
+        _refuse(g, side, training)
         g.path = f"{path}/{side.name}" if path else side.name
-        output, last = _run(g, side, sequences, own or None)
+        output, last = _run(g, side, sequences, own or None, mask)
         if layer.return_sequences and is_reversed:
             output = _flip_time(g, output)
         outputs.append(cast(g, output, layer.compute_dtype))
@@ -115,35 +118,98 @@ def _merge(g: Builder, mode: str, first: Tensor, second: Tensor) -> Tensor:
     return elementwise(g, "Mul", total, 0.5) if mode == "ave" else total
 
 
-def _run(g: Builder, layer: Any, sequences: Tensor, initial_state: Any) -> tuple[Tensor, list[Tensor]]:
-    """One node: the last output, or all outputs at their places in the sequence (time first), and the last states."""
+def _run(g: Builder, layer: Any, sequences: Tensor, initial_state: Any, mask: Any) -> tuple[Tensor, list[Tensor]]:
+    """The last output, or all outputs at their places in the sequence (time first), and the last states."""
     cell, kind, dtype = layer.cell, _KINDS[type(layer.cell)], _dtype(layer.cell.compute_dtype)
     kernel, recurrent_kernel, bias = _weights(cell, kind, dtype)
-    x = g.arrange(cast(g, sequences, dtype), TIME_FIRST)
-    attributes: dict[str, Any] = {
-        "hidden_size": int(cell.units),
-        "direction": "reverse" if layer.go_backwards else None,
-        "linear_before_reset": 1 if kind.op_type == "GRU" and cell.reset_after else None,
-        **_activations(g, layer, kind),
-    }
-    inputs = [
-        x.value,
+    weights = (
         g.constant(kernel, "kernel"),
         g.constant(recurrent_kernel, "recurrent_kernel"),
         None if bias is None else g.constant(bias, "bias"),
-        None,  # the lengths: all are whole
-        *_initial(g, initial_state, kind, dtype),
-    ]
-    while inputs[-1] is None:
-        inputs.pop()
-    everything, *last = g.op(kind.op_type, *inputs, outputs=1 + kind.states, **attributes)
+    )
+    attributes = _activations(g, layer, kind)
 
-    def without(value: Any, axis: int, order: tuple[int, ...]) -> Tensor:
-        """A value without its axis of directions, in the dtype of the layer's outputs."""
-        return cast(g, Tensor(g.op("Squeeze", value, np.asarray([axis], np.int64)), order), layer.compute_dtype)
+    def node(x: Any, states: Sequence[Any], direction: str | None = None) -> Sequence[Any]:
+        """All outputs as (time, 1, batch, units), and the last states as (1, batch, units)."""
+        inputs = [x, *weights, None, *states]  # None: the lengths, all of them whole
+        while inputs[-1] is None:
+            inputs.pop()
+        before = 1 if kind.op_type == "GRU" and cell.reset_after else None
+        given = {"hidden_size": int(cell.units), "direction": direction, "linear_before_reset": before, **attributes}
+        found: Sequence[Any] = g.op(kind.op_type, *inputs, outputs=1 + kind.states, **given)
+        return found
 
-    states = [without(value, 0, (0, 1)) for value in last]
-    return (without(everything, 1, TIME_FIRST) if layer.return_sequences else states[0]), states
+    def squeezed(value: Any, axis: int, order: tuple[int, ...]) -> Tensor:
+        return Tensor(g.op("Squeeze", value, np.asarray([axis], np.int64)), order)
+
+    x = g.arrange(cast(g, sequences, dtype), TIME_FIRST)
+    first = _initial(g, initial_state, kind, dtype)
+    steps = _steps(g, layer, mask)
+    if steps is None:
+        everything, *last = node(x.value, first, "reverse" if layer.go_backwards else None)
+        states = [squeezed(value, 0, (0, 1)) for value in last]
+        output = squeezed(everything, 1, TIME_FIRST) if layer.return_sequences else states[0]
+    else:
+        outputs, last = _masked(g, layer, node, x, steps, first or [None] * kind.states)
+        states = [squeezed(value, 0, (0, 1)) for value in last]
+        if layer.return_sequences:
+            output = Tensor(g.op("Concat", *outputs, axis=0), TIME_FIRST)
+        else:
+            output = squeezed(outputs[0 if layer.go_backwards else -1], 0, (0, 1))
+    return cast(g, output, layer.compute_dtype), [cast(g, state, layer.compute_dtype) for state in states]
+
+
+def _steps(g: Builder, layer: Any, mask: Any) -> Tensor | None:
+    """A mask as booleans (batch, time), time first; None where there is none."""
+    given = [x for x in (mask if isinstance(mask, list | tuple) else [mask]) if x is not None]
+    if not given:
+        return None
+    steps = cast(g, as_tensor(g, given[0]), "bool")
+    if steps.rank != 2 or steps.shape[1] is None:
+        raise ConversionError(
+            f"{type(layer).__name__} with a mask needs to know the number of steps",
+            where=g.where,
+            expected="a mask (batch, time), as Masking or Embedding(mask_zero=True) makes it, with a known time",
+            found=str(steps.shape),
+            fix="give the input's sizes with --shapes, or take the mask out of the model",
+        )
+    return g.arrange(steps, (1, 0))
+
+
+def _masked(
+    g: Builder, layer: Any, node: Callable[..., Sequence[Any]], x: Tensor, steps: Tensor, states: Sequence[Any]
+) -> tuple[list[Any], list[Any]]:
+    """One node a step; a step that does not count keeps the states, and gives the output before it (or zero).
+
+    The rules are those of `keras.src.backend.tensorflow.rnn`: before the first step that counts the output is zero,
+    even where the initial state is not. Returns the outputs at their places in the sequence, and the last states.
+    """
+    count = steps.shape[1]
+    assert count is not None
+    zero = g.scalar(0.0, x)
+    counts = Tensor(g.op("Unsqueeze", steps.value, np.asarray([2], np.int64)), TIME_FIRST)
+    starts_at_zero = all(state is None for state in states)
+
+    def split(value: Any) -> Sequence[Any]:
+        parts: Sequence[Any] = g.op("Split", value, np.ones(count, np.int64), outputs=count, axis=0)
+        return parts
+
+    inputs, masks = ([x.value], [counts.value]) if count == 1 else (split(x.value), split(counts.value))
+    outputs: list[Any] = [None] * count
+    before: Any = zero
+    for place in reversed(range(count)) if layer.go_backwards else range(count):
+        _, *new = node(inputs[place], states)
+        states = [
+            g.op("Where", masks[place], value, zero if old is None else old)
+            for value, old in zip(new, states, strict=True)
+        ]
+        if layer.zero_output_for_mask:
+            outputs[place] = g.op("Where", masks[place], new[0], zero)
+        elif starts_at_zero:  # the first state is the output
+            outputs[place] = states[0]
+        else:
+            outputs[place] = before = g.op("Where", masks[place], new[0], before)
+    return outputs, list(states)
 
 
 def _dtype(compute_dtype: str) -> str:
@@ -215,7 +281,7 @@ def _flip_time(g: Builder, x: Tensor) -> Tensor:
     return Tensor(g.op("Slice", x.value, back, lowest, g.axes(x, [1]), back), x.order)
 
 
-def _refuse(g: Builder, layer: Any, mask: Any, training: Any) -> None:
+def _refuse(g: Builder, layer: Any, training: Any) -> None:
     """Raises ConversionError for what the node would silently leave out."""
     name = type(layer).__name__
     if type(layer) not in _LAYERS or type(layer.cell) not in _KINDS:
@@ -224,13 +290,6 @@ def _refuse(g: Builder, layer: Any, mask: Any, training: Any) -> None:
             where=g.where,
             expected="LSTM, GRU or SimpleRNN",
             fix="call both layers in the model and reverse the second one's output with keras.ops.flip",
-        )
-    if any(x is not None for x in (mask if isinstance(mask, list | tuple) else [mask])):
-        raise ConversionError(
-            f"{name} with a mask has no lowering: ONNX's node cannot leave out steps",
-            where=g.where,
-            found="a mask, as Masking or Embedding(mask_zero=True) makes it",
-            fix="take the mask out of the model, and give sequences without padding",
         )
     if layer.stateful:
         raise ConversionError(

@@ -12,7 +12,16 @@ from keras import layers
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
-from tests.converters.checking import Case, case, check, operations, parametrize, randomize
+from tests.converters.checking import (
+    Case,
+    case,
+    check,
+    check_graph,
+    operations,
+    parametrize,
+    randomize,
+    run_session,
+)
 
 LAST = "Squeeze:1,Transpose:1"
 ALL = "Squeeze:1,Transpose:2"
@@ -191,25 +200,56 @@ def _refusal(make: Callable[[Any], Any]) -> ConversionError:
     return caught.value
 
 
+@pytest.mark.parametrize("states", [False, True], ids=["zero", "given"])
+@pytest.mark.parametrize("zeros", [False, True], ids=["keeps", "zeros"])
+@pytest.mark.parametrize("sequences", [False, True], ids=["last", "all"])
+@pytest.mark.parametrize("backwards", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
-def test_a_mask_is_refused(layer: Any) -> None:
-    error = _refusal(lambda x: layer(4, name="seq")(layers.Masking()(x)))
-    assert error.where == "layer 'seq'"
-    assert "mask" in str(error)
+def test_a_mask_with_holes_anywhere(layer: Any, backwards: bool, sequences: bool, zeros: bool, states: bool) -> None:
+    x, mask = keras.Input((6, 5)), keras.Input((6,), dtype="bool")
+    own = layer(4, go_backwards=backwards, return_sequences=sequences, return_state=True, zero_output_for_mask=zeros)
+    given = [keras.Input((4,)) for _ in own.state_size] if states else []
+    outputs = own(x, mask=mask, initial_state=given or None)
+    converted = check(randomize(keras.Model([x, mask, *given], outputs)))
+    kind = {"SimpleRNN": "RNN"}.get(layer.__name__, layer.__name__)
+    assert converted.report.operations[kind] == 6
 
 
-def test_a_mask_is_refused_both_ways() -> None:
-    both = layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="both")
-    error = _refusal(lambda x: layers.LSTM(4)(both(layers.Masking()(x))))
-    assert error.where == "layer 'both'"
-    assert "mask" in str(error)
+def test_a_mask_of_one_step() -> None:
+    x, mask = keras.Input((1, 5)), keras.Input((1,), dtype="bool")
+    check(randomize(keras.Model([x, mask], layers.GRU(4, return_sequences=True)(x, mask=mask))))
 
 
-def test_the_mask_of_an_embedding_is_refused() -> None:
+def test_a_mask_over_no_step_at_all() -> None:
+    inputs = keras.Input((3, 5))
+    model = randomize(keras.Model(inputs, layers.LSTM(4)(layers.Masking()(inputs))))
+    session = run_session(check_graph(convert_model(model)))
+    found = session([np.zeros((2, 3, 5), np.float32)])
+    np.testing.assert_array_equal(found[0], np.zeros((2, 4), np.float32))
+    some = np.ones((2, 3, 5), np.float32)
+    some[0, 1:] = some[1, :2] = 0
+    np.testing.assert_allclose(session([some])[0], model(some), atol=1e-6)
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("mode", ["concat", "sum"])
+def test_the_mask_of_an_embedding(mode: str, sequences: bool) -> None:
     inputs = keras.Input((6,), dtype="int32")
-    model = keras.Model(inputs, layers.LSTM(4, name="seq")(layers.Embedding(9, 5, mask_zero=True)(inputs)))
-    with pytest.raises(ConversionError, match="mask"):
+    x = layers.Embedding(5, 3, mask_zero=True)(inputs)
+    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True), merge_mode=mode)(x)
+    x = layers.Dropout(0.5)(x)
+    check(randomize(keras.Model(inputs, layers.GRU(4, return_sequences=sequences)(x))))
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_mask_over_an_unknown_time_is_refused(layer: Any) -> None:
+    inputs = keras.Input((None, 5), name="x")
+    model = randomize(keras.Model(inputs, layer(4, name="seq")(layers.Masking()(inputs))))
+    with pytest.raises(ConversionError, match="mask") as caught:
         convert_model(model)
+    assert caught.value.where == "layer 'seq'"
+    assert "--shapes" in (caught.value.fix or "")
+    check(model, shapes={"x": [None, 4, 5]})
 
 
 def test_an_embedding_without_a_mask() -> None:
