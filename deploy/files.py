@@ -72,13 +72,12 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
             temporary.chmod(0o777 & ~mask)
             if path.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                os.replace(path, old / path.name)
                 try:
+                    os.replace(path, old / path.name)
                     os.replace(temporary, path)
-                except OSError:
-                    os.replace(old / path.name, path)
-                    raise
                 finally:
+                    if not os.path.lexists(path):  # whatever came in between, Ctrl-C included
+                        os.replace(old / path.name, path)
                     shutil.rmtree(old, ignore_errors=True)
             else:
                 os.replace(temporary, path)
