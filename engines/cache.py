@@ -6,8 +6,8 @@ Imports nothing heavy: a second build is quick.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -18,9 +18,11 @@ import numpy as np
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.errors import BundleError, InputError
+from engines.user_code import class_hashes, layer_classes, module_hashes, registered
 
 PACKAGES = ( "kerasrt", "keras", "tensorflow", "jax", "torch", "numpy", "onnx", "onnx-ir", "onnxscript", "tf2onnx",
-"onnxruntime", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx_cu13", )  # fmt: skip
+"onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx", "tensorrt_rtx_cu12",
+"tensorrt_rtx_cu13", )  # fmt: skip
 """Distributions whose version can change what is built."""
 
 
@@ -35,18 +37,27 @@ def versions() -> dict[str, str]:
     return found
 
 
-def key(source: object, data: Mapping[str, object], options: Mapping[str, Any], modules: Iterable[str] = ()) -> str:
+def key(
+    source: object,
+    data: Mapping[str, object],
+    options: Mapping[str, Any],
+    modules: Iterable[str] = (),
+    classes: Iterable[object] = (),
+) -> str:
     """The content key of a build, hex; empty where something cannot be hashed (an iterator), so nothing is re-used.
 
     ``source``: a model as `engines.build` takes it; ``data``: calibration and sample; ``options``: everything else that
-    was asked for, JSON-able; ``modules``: the user's modules that the model needs. The versions of all packages and the
-    source code of this project go into it. Raises InputError where a file is not there.
+    was asked for, JSON-able; ``modules`` (``module:Class``) and ``classes``: the user's code that the model needs. The
+    versions of all packages, Keras's backend and the source code of this project go into it. Raises InputError where a
+    file is not there.
     """
     digest = hashlib.sha256()
+    own = [*classes, *registered(), *(layer_classes(source) if _is_keras(source) else ())]
     parts = [_content(source), *(f"{name} {_content(value)}" for name, value in data.items())]
+    parts += [*module_hashes(modules), *class_hashes(own), f"Keras backend {_keras_backend()}"]
     if any(part.endswith("?") for part in parts):
         return ""
-    described = json.dumps([parts, options, versions(), _code(), _modules(modules)], sort_keys=True, default=str)
+    described = json.dumps([parts, options, versions(), _code()], sort_keys=True, default=str)
     digest.update(described.encode())
     return digest.hexdigest()
 
@@ -70,18 +81,30 @@ def _content(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, str | Path):
-        return _file_or_folder(Path(value))
+        return _with_external_data(Path(value)) or _file_or_folder(Path(value))
     if isinstance(value, np.ndarray):
         return _array(value)
     if isinstance(value, Mapping):
         return json.dumps({str(name): _array(np.asarray(array)) for name, array in value.items()}, sort_keys=True)
     if hasattr(value, "SerializeToString"):
         return hashlib.sha256(value.SerializeToString(deterministic=True)).hexdigest()
-    if hasattr(value, "get_config") and hasattr(value, "variables"):
+    if _is_keras(value):
         from converters.metadata import content_hash
 
         return content_hash(value)
     return "?"
+
+
+def _with_external_data(path: Path) -> str:
+    """A hash of an .onnx file whose weights may lie in other files; nothing where it is none or has no such weights."""
+    if path.suffix != ".onnx" or not path.is_file() or b"location" not in path.read_bytes():
+        return ""
+    import onnx
+
+    try:
+        return hashlib.sha256(onnx.load(path).SerializeToString(deterministic=True)).hexdigest()
+    except Exception:  # it cannot be read, which loading it says, or is too large for one message
+        return "?"
 
 
 def _file_or_folder(path: Path) -> str:
@@ -112,11 +135,16 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _modules(names: Iterable[str]) -> list[str]:
-    """Hashes of the user's modules (``module:Class``), found without importing the last part of their names."""
-    found = []
-    for name in names:
-        spec = importlib.util.find_spec(name.partition(":")[0])
-        origin = spec.origin if spec is not None else None
-        found.append(_file_or_folder(Path(origin)) if origin and Path(origin).is_file() else name)
-    return found
+def _is_keras(value: object) -> bool:
+    return hasattr(value, "get_config") and hasattr(value, "variables")
+
+
+def _keras_backend() -> str:
+    """The backend that Keras has, or will have: of the environment, its configuration file, or its default."""
+    if "KERAS_BACKEND" in os.environ:
+        return os.environ["KERAS_BACKEND"]
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return str(json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"

@@ -91,7 +91,7 @@ def build(
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}
-    key = cache.key(source, data, asked.content(), asked.modules())
+    key = cache.key(source, data, asked.content(), asked.modules(), asked.classes())
     bundle = None if force else cache.up_to_date(output, key)
     if bundle is not None:
         if not quiet:

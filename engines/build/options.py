@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import BuildError, InputError, KerasrtError
+from deploy.gpu import gpus
 from deploy.manifest import MANIFEST, Profile
 from engines.recipe import PRECISIONS
 
@@ -46,11 +47,16 @@ class Options:
             "labels": self.labels,
             "task": self.task,
             "custom_objects": classes,
+            "gpus": [str(gpu) for gpu in gpus()] if self.target == "tensorrt" else [],  # its engines are for these
         }
 
     def modules(self) -> tuple[str, ...]:
         """The ``module:Class`` names among the custom objects."""
         return () if isinstance(self.custom_objects, Mapping) else tuple(self.custom_objects or ())
+
+    def classes(self) -> tuple[Any, ...]:
+        """The classes among the custom objects."""
+        return tuple(self.custom_objects.values()) if isinstance(self.custom_objects, Mapping) else ()
 
 
 def precisions(text: str | Sequence[str]) -> tuple[str, ...]:
