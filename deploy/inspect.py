@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deploy.bundle import Bundle, open_bundle
-from deploy.cli import run_module
+from deploy.cli import add_bundle_argument, run_module
 from deploy.manifest import Manifest
 from deploy.selection import waiting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", nargs="?", metavar="FOLDER", help="the bundle's folder (default: build/current)")
+    add_bundle_argument(parser)
     parser.add_argument("--layers", action="store_true", help="show where each Keras layer's output went in the graph")
     parser.add_argument("--json", action="store_true", help="print the manifest itself")
 

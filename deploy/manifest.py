@@ -6,6 +6,7 @@ These types are also what the converters and the engines pass to the device, so 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from deploy.errors import BundleError
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+OWN_HASH = "sha256"
+"""The field of `manifest.json` that holds the hash of all others."""
 BATCH = "batch"
 """Name of the unknown batch dimension in every shape and graph."""
 
@@ -110,7 +113,9 @@ class Manifest:
         return None
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        """The file's text. Its last field is the SHA-256 of the others, so that an edit is noticed."""
+        data = dataclasses.asdict(self)
+        return json.dumps({**data, OWN_HASH: own_hash(data)}, indent=1) + "\n"
 
 
 def read_manifest(folder: Path | str) -> Manifest:
@@ -135,13 +140,28 @@ def read_manifest(folder: Path | str) -> Manifest:
             found=str(found),
             fix="build the bundle again with this version",
         )
+    written = data.pop(OWN_HASH, None)
     try:
-        return _manifest(data)
+        manifest = _manifest(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         fix = "build the bundle again: make engine"
         raise BundleError(
             f"a field is missing, unknown or of a wrong type ({error})", where=str(path), fix=fix
         ) from error
+    if written != own_hash(data):
+        raise BundleError(
+            "was changed after it was built",
+            where=str(path),
+            expected=f"content of SHA-256 {written}",
+            found=own_hash(data),
+            fix="build the bundle again: make engine",
+        )
+    return manifest
+
+
+def own_hash(data: dict[str, Any]) -> str:
+    """Hex SHA-256 of a manifest's fields, its own hash left out."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:
@@ -161,6 +181,8 @@ def _manifest(data: dict[str, Any]) -> Manifest:
             },
         }
     )
+    if not manifest.inputs or not manifest.outputs:
+        raise ValueError("no inputs" if manifest.outputs else "no outputs")
     for part in (manifest, manifest.profile, *manifest.artifacts, *manifest.layers):
         _check_types(part)
     return manifest

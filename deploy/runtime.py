@@ -15,7 +15,7 @@ from deploy.backends.base import Backend
 from deploy.benchmark import Benchmark, latencies, summarize
 from deploy.bundle import Bundle, artifact, open_bundle
 from deploy.errors import BackendError, BundleError, InputError
-from deploy.golden import read_golden
+from deploy.golden import origin, read_golden
 from deploy.inputs import check_batch, check_inputs
 from deploy.manifest import Manifest, TensorSpec
 from deploy.npz import Array
@@ -150,7 +150,7 @@ class Runtime:
             return None
         actual = run_in_slices(self._run, golden.inputs, self.batch)
         compared = compare_outputs(self.bundle.manifest, self.precision, golden.outputs, actual)
-        return Parity(compared, "outputs recorded from Keras", golden.batch, self.backend, self.precision)
+        return Parity(compared, origin(self.bundle.manifest), golden.batch, self.backend, self.precision)
 
     def sample(self, batch: int = 1) -> dict[str, Array]:
         """Inputs of a batch: the golden ones, repeated or cut, or standard normal ones where the bundle has none."""

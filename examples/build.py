@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
+import shutil
 import sys
 from pathlib import Path
 
-from deploy.errors import KerasrtError
+from deploy.files import replacing
 from examples.reference import HERE, REFERENCES, Reference, reference
 
 ROOT = HERE.parent
-LINK = "input.npz"
-"""In the project's root: a link to the sample input of the model in build/current."""
+SAMPLE = "input.npz"
+"""In the project's root: a copy of the sample input of the model in build/current."""
 
 
-def link_sample(sample: Path, root: Path = ROOT) -> bool:
-    """Makes ``root/input.npz`` a link to ``sample``, in one step; returns whether it is one now.
+def copy_sample(sample: Path, root: Path = ROOT) -> bool:
+    """Makes ``root/input.npz`` a copy of ``sample``, whole or not at all; returns whether it is one now.
 
-    A file of the user's own in that place is left alone. Raises KerasrtError where the link cannot be written.
+    A file of the user's own in that place, one that is no reference model's sample, is left alone. Raises KerasrtError
+    where the copy cannot be written.
     """
-    link = root / LINK
-    if link.exists() and not link.is_symlink():
-        return False
-    target = os.path.relpath(sample.resolve(), root.resolve())
-    if link.is_symlink() and os.readlink(link) == target:
-        return True
-    temporary = root / f".{LINK}.{os.getpid()}"
-    try:
-        os.symlink(target, temporary)
-        os.replace(temporary, link)
-    except OSError as error:
-        raise KerasrtError(
-            f"the link to the sample input cannot be written ({error.strerror})",
-            where=str(link),
-            fix=f"give the sample itself: python -m deploy.infer {target}",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    place = root / SAMPLE
+    if place.is_file() and not place.is_symlink():
+        present = place.read_bytes()
+        ours = (entry.sample for entry in REFERENCES.values() if entry.sample.is_file())
+        if present not in [sample.read_bytes(), *(path.read_bytes() for path in ours)]:
+            return False
+    with replacing(place) as temporary:
+        shutil.copyfile(sample, temporary)
     return True
 
 
@@ -76,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         build_reference(entry, arguments.output, arguments.precision, arguments.target)
     first = entries[0]
     set_current(arguments.output / first.name)
-    if not link_sample(first.sample):
-        print(f"{LINK} is a file of your own and was left alone; the sample input is {first.sample}")
+    if not copy_sample(first.sample):
+        print(f"{SAMPLE} is a file of your own and was left alone; the sample input is {first.sample}")
     return 0
 
 

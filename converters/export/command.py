@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from converters.arguments import add_model_arguments, parse_shapes
 from converters.convert import EXPORTERS, LAYOUTS, Conversion, convert_model
 from converters.export import write
 from converters.loading import load
+from deploy.errors import ConversionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Converts, writes, and says what was written."""
+    if Path(arguments.output).suffix != ".onnx":
+        raise ConversionError(
+            "the output is an ONNX file", where=f"-o {arguments.output}", expected="a name that ends in .onnx"
+        )
     model = load(arguments.model, arguments.custom_objects, trust_lambda=arguments.trust_lambda)
     conversion = convert_model(
         model,

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.bundle import Bundle
 from deploy.errors import InputError
-from deploy.golden import Golden, read_golden
+from deploy.golden import Golden, origin, read_golden
 from deploy.inputs import load_inputs
 from deploy.parity.compare import Parity, compare_layers, compare_outputs, run_in_slices
 from deploy.runtime import Runtime
@@ -67,7 +67,7 @@ def _expected(
             raise InputError(
                 "the bundle holds no golden pairs to compare with", where=str(runtime.bundle.folder), fix=fix
             )
-        return golden, "outputs recorded from Keras"
+        return golden, origin(runtime.bundle.manifest)
     from deploy.parity.keras_reference import keras_outputs, load_reference
 
     if inputs is not None:

@@ -69,8 +69,7 @@ def build(
     from engines.build.progress import Progress
     from engines.targets.base import find
 
-    output = Path(output)
-    output = output.resolve() if output.is_symlink() else output
+    output = checked.output_folder(output)
     chosen = find(target)
     wanted = checked.precisions(precision)
     left_out = [p for p in wanted if target == "auto" and chosen.name == "onnxruntime" and p == "fp16"]

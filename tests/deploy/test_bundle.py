@@ -14,15 +14,16 @@ import deploy
 from deploy.bundle import artifact, open_bundle, set_current, write_manifest
 from deploy.errors import BundleError, KerasrtError
 from deploy.golden import read_golden
-from deploy.manifest import Manifest, Profile, TensorSpec, read_manifest
+from deploy.manifest import OWN_HASH, Manifest, Profile, TensorSpec, own_hash, read_manifest
 
 
 def edit(folder: Path, change: Any) -> None:
-    """Changes the manifest's JSON."""
+    """Changes the manifest's JSON as its writer would: with a hash of its content that holds."""
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
+    del data[OWN_HASH]
     change(data)
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps({**data, OWN_HASH: own_hash(data)}))
 
 
 def test_a_manifest_reads_as_it_was_written(tmp_path: Path) -> None:
@@ -174,3 +175,20 @@ def test_a_manifest_where_nothing_may_be_written(digits: Path) -> None:
             write_manifest(digits, manifest)
     finally:
         digits.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("sensitivity", {"logits": 1e9}), ("profile", {"minimum": 1, "optimum": 1, "maximum": 999})]
+)
+def test_an_edited_manifest_is_noticed(digits: Path, field: str, value: object) -> None:
+    path = digits / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(BundleError, match="was changed after it was built") as caught:
+        open_bundle(digits)
+    assert str(path) in str(caught.value)
+
+
+def test_a_manifest_without_outputs(digits: Path) -> None:
+    edit(digits, lambda data: data.update(outputs=[]))
+    with pytest.raises(BundleError, match="no outputs"):
+        open_bundle(digits)

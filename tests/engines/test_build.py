@@ -221,6 +221,25 @@ def test_a_missing_model_is_said_first(tmp_path: Path) -> None:
         engines.build("missing.keras", tmp_path / "b", quiet=True)
 
 
+def test_a_folder_with_more_than_a_bundle_is_not_replaced(files: Path, older: Path, tmp_path: Path) -> None:
+    web = tmp_path / "webapp"
+    (web / "src").mkdir(parents=True)
+    (web / "manifest.json").write_text('{"name": "my web app"}')
+    (older / "notes.txt").write_text("mine")
+    for folder, found in ((web, "manifest.json, src"), (older, "notes.txt")):
+        with pytest.raises(KerasrtError, match="is not a bundle") as caught:
+            engines.build(files / "model.onnx", folder, "fp32", quiet=True)
+        assert caught.value.found == found
+    assert (web / "src").is_dir()
+    assert (older / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", ["build/current", ".", ".."])
+def test_a_name_that_is_taken_is_refused(files: Path, output: str) -> None:
+    with pytest.raises(KerasrtError, match="cannot have this name"):
+        engines.build(files / "model.onnx", output, "fp32", quiet=True)
+
+
 def test_a_folder_that_is_no_bundle_is_not_replaced(files: Path, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(KerasrtError, match="not a bundle"):

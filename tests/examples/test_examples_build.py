@@ -15,7 +15,7 @@ import engines
 import examples.build as command
 from deploy.errors import InputError
 from examples import reference as table
-from examples.build import build_reference, link_sample
+from examples.build import build_reference, copy_sample
 from examples.cbam_resnet import make
 
 NAMES = ["mean_spot_cbam", "mean_spot", "digits", "speech", "fer"]
@@ -80,18 +80,18 @@ def test_build_hands_on_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_first_name_becomes_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "build", lambda source, output, **facts: output.mkdir(parents=True), raising=False)
-    linked: list[Path] = []
+    copied: list[Path] = []
 
     def record(sample: Path) -> bool:
-        linked.append(sample)
+        copied.append(sample)
         return True
 
-    monkeypatch.setattr(command, "link_sample", record)
+    monkeypatch.setattr(command, "copy_sample", record)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     assert command.run(parser.parse_args(["speech", "digits", "-o", str(tmp_path)])) == 0
     assert os.readlink(tmp_path / "current") == "speech"
-    assert linked == [table.reference("speech").sample]
+    assert copied == [table.reference("speech").sample]
 
 
 def test_all_names_are_checked_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,27 +102,25 @@ def test_all_names_are_checked_before_anything_is_built(tmp_path: Path, monkeypa
         command.run(parser.parse_args(["digits", "nonsense", "-o", str(tmp_path)]))
 
 
-def test_link_is_made_and_changed(tmp_path: Path) -> None:
-    first, second = tmp_path / "a" / "input.npz", tmp_path / "b" / "input.npz"
-    for path in (first, second):
-        path.parent.mkdir()
-        path.write_bytes(path.parent.name.encode())
-        assert link_sample(path, tmp_path)
-        assert (tmp_path / "input.npz").is_symlink()
-        assert not Path(os.readlink(tmp_path / "input.npz")).is_absolute()
-        assert (tmp_path / "input.npz").read_bytes() == path.read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "input.npz"]
+def test_copy_follows_the_model(tmp_path: Path) -> None:
+    first, second = table.reference("speech").sample, table.reference("digits").sample
+    for sample in (first, second):
+        assert copy_sample(sample, tmp_path)
+        assert not (tmp_path / "input.npz").is_symlink()
+        assert (tmp_path / "input.npz").read_bytes() == sample.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["input.npz"]
 
 
-def test_a_dangling_link_is_mended(tmp_path: Path) -> None:
-    (tmp_path / "input.npz").symlink_to("gone.npz")
+def test_a_link_is_replaced_and_what_it_names_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"x")
-    assert link_sample(tmp_path / "x.npz", tmp_path)
-    assert (tmp_path / "input.npz").read_bytes() == b"x"
+    (tmp_path / "input.npz").symlink_to("x.npz")
+    assert copy_sample(table.reference("digits").sample, tmp_path)
+    assert (tmp_path / "x.npz").read_bytes() == b"x"
+    assert not (tmp_path / "input.npz").is_symlink()
 
 
 def test_the_users_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "input.npz").write_bytes(b"mine")
     (tmp_path / "x.npz").write_bytes(b"x")
-    assert not link_sample(tmp_path / "x.npz", tmp_path)
+    assert not copy_sample(tmp_path / "x.npz", tmp_path)
     assert (tmp_path / "input.npz").read_bytes() == b"mine"
