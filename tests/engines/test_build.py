@@ -232,6 +232,7 @@ def test_a_folder_with_more_than_a_bundle_is_not_replaced(files: Path, older: Pa
         assert caught.value.found == found
     assert (web / "src").is_dir()
     assert (older / "notes.txt").read_text() == "mine"
+    (older / "notes.txt").unlink()
 
 
 @pytest.mark.parametrize("output", ["build/current", ".", ".."])
