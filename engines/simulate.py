@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deploy.inputs import check_inputs
 from engines.recipe import Recipe
 
 
@@ -15,13 +16,14 @@ def simulate(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]
     """Outputs {name: array} of an FP32 graph under the recipe, for inputs {name: (batch, …) array}.
 
     Every optimization of ONNX Runtime is off: an optimizer may drop what looks redundant. What overflows
-    FP16 is infinite (or NaN, further on) in the outputs, as on the device; nothing is hidden.
+    FP16 is infinite (or NaN, further on) in the outputs, as on the device; nothing is hidden. Raises InputError for
+    inputs of other names, shapes or dtypes than the graph's.
     """
     from engines.apply import applied
     from engines.sessions import input_specs, session
 
     model = applied(recipe, source, "simulate")
-    feeds = {spec.name: np.asarray(inputs[spec.name], spec.dtype) for spec in input_specs(model)}
+    feeds = check_inputs(inputs, input_specs(model))
     names = [value.name or "" for value in model.graph.outputs]
     arrays = session(model, optimize=False).run(names, feeds)
     return dict(zip(names, arrays, strict=True))
@@ -37,7 +39,7 @@ def first_overflow(recipe: Recipe, source: object, inputs: Mapping[str, npt.Arra
     values = [value for node in model.graph for value in node.outputs if is_float(value) and value.name]
     outputs = set(model.graph.outputs)
     model.graph.outputs.extend(value for value in values if value not in outputs)
-    feeds = {spec.name: np.asarray(inputs[spec.name], spec.dtype) for spec in input_specs(model)}
+    feeds = check_inputs(inputs, input_specs(model))
     names = [value.name or "" for value in values]
     for name, array in zip(names, session(model, optimize=False).run(names, feeds), strict=True):
         if not np.isfinite(array).all():

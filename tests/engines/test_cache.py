@@ -15,6 +15,7 @@ import pytest
 
 import engines
 from deploy.gpu import Gpu
+from deploy.manifest import Profile
 from deploy.npz import Array
 from engines import cache
 from engines.build import options
@@ -124,7 +125,7 @@ def test_an_engine_for_this_gpu_is_none_for_another(monkeypatch: pytest.MonkeyPa
     def content(target: str, *found: Gpu) -> dict[str, Any]:
         monkeypatch.setattr(options, "gpus", lambda: found)
         empty = dict.fromkeys(options.Options.__dataclass_fields__, None)
-        given: Any = {**empty, "target": target, "profile": options.Profile()}
+        given: Any = {**empty, "target": target, "profile": Profile()}
         return options.Options(**given).content()
 
     older, newer = Gpu("A", (8, 6)), Gpu("B", (8, 9))

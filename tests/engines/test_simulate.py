@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 import engines
+from deploy.errors import InputError
 from deploy.npz import Array
 from engines import sessions
 from engines.apply import applied
@@ -109,3 +110,19 @@ def test_precisions_rank_as_they_should(
         for recipe in [engines.recipe(model, precision, calibration=samples)]
     }
     assert errors["fp32"] < 1e-5 < errors["fp16"] < 3e-3 < errors["int8"] < 5e-2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "names are not those"),
+        ({"img": np.zeros((1, 12, 12, 3), np.float32)}, "names are not those"),
+        ({"image": np.zeros((1, 3, 12, 12), np.float32)}, "wrong size"),
+        ({"image": np.zeros((1, 12, 12, 3), np.uint8)}, "dtype is wrong"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(
+    model: onnx.ModelProto, int8: engines.Recipe, inputs: dict[str, Array], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        engines.simulate(int8, model, inputs)
