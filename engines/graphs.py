@@ -45,7 +45,7 @@ def load(source: object) -> ir.Model:
             raise BuildError(f"cannot be read as an ONNX graph ({error})", where=str(source)) from error
     if not isinstance(source, onnx.ModelProto):
         raise BuildError("is not an ONNX graph", expected="a ModelProto or an .onnx path", found=type(source).__name__)
-    model = ir.from_proto(source)
+    model = ir.from_proto(_inlined(source))
     seen: set[str] = set()
     for node in model.graph:
         if not node.name or node.name in seen:
@@ -56,6 +56,18 @@ def load(source: object) -> ir.Model:
             )
         seen.add(node.name)
     return model
+
+
+def _inlined(source: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without functions of its own: a layer inside of one would escape every recipe."""
+    if not source.functions:
+        return source
+    from onnx import inliner, shape_inference
+
+    try:
+        return shape_inference.infer_shapes(inliner.inline_local_functions(source), data_prop=True)
+    except Exception as error:
+        raise BuildError(f"the graph's own functions cannot be written out ({error})") from error
 
 
 def with_opset(model: ir.Model, minimum: int) -> ir.Model:

@@ -32,6 +32,7 @@ def inputs(specs: tuple[TensorSpec, ...], sample: object, calibration: object) -
         whole = load_inputs(sample, specs).arrays if isinstance(sample, str | Path) else _arrays(sample, specs)
         return {name: array[: _size(specs)] for name, array in whole.items()}, _name(sample, "sample"), calibration
     if calibration is not None:
+        from engines.calibration.collect import filled
         from engines.calibration.data import batches
 
         if isinstance(calibration, Iterator):
@@ -40,7 +41,7 @@ def inputs(specs: tuple[TensorSpec, ...], sample: object, calibration: object) -
             batch = next(batches([] if first is None else [first], specs, _size(specs)))
         else:
             batch = next(batches(calibration, specs, _size(specs)))
-        return batch, _name(calibration, "calibration data"), calibration
+        return filled(batch, _fixed(specs)), _name(calibration, "calibration data"), calibration
     return {spec.name: _random(spec) for spec in specs}, "random", None
 
 
@@ -59,7 +60,11 @@ def keep(
 
 def _size(specs: tuple[TensorSpec, ...]) -> int:
     """The batch of the golden pairs: that of the model where it is fixed."""
-    return next((spec.shape[0] for spec in specs if isinstance(spec.shape[0], int)), SAMPLES)
+    return _fixed(specs) or SAMPLES
+
+
+def _fixed(specs: tuple[TensorSpec, ...]) -> int | None:
+    return next((spec.shape[0] for spec in specs if isinstance(spec.shape[0], int)), None)
 
 
 def _arrays(sample: Any, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:

@@ -39,7 +39,7 @@ def replay(model: ir.Model, samples: object) -> Iterator[tuple[dict[str, npt.NDA
     run, names, fitting = _exposed(model)
     for batch in batches(samples, specs, fixed or fitting):
         count = len(next(iter(batch.values())))
-        values = dict(zip(names, run(_filled(batch, fixed)), strict=True))
+        values = dict(zip(names, run(filled(batch, fixed)), strict=True))
         floats = {spec.name: batch[spec.name] for spec in specs if np.dtype(spec.dtype).kind == "f"}
         yield floats | values, count
 
@@ -63,7 +63,7 @@ def _exposed(model: ir.Model) -> tuple[Run, list[str], int]:
     return run, names, max(1, min(BATCH, MEMORY // max(per_sample, 1)))
 
 
-def _filled(batch: Batch, fixed: int | None) -> Batch:
+def filled(batch: Batch, fixed: int | None) -> Batch:
     """A batch too small for a graph with a fixed batch, filled up with its last sample: no range changes by that."""
     if fixed is None:
         return batch

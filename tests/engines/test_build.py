@@ -18,6 +18,7 @@ import pytest
 import deploy
 import engines
 from deploy.errors import BuildError, InputError, KerasrtError, ParityError
+from deploy.golden import read_golden
 from deploy.manifest import Profile
 from deploy.npz import Array
 from engines.build.options import precisions
@@ -386,6 +387,10 @@ def test_a_fixed_batch_is_kept(model: onnx.ModelProto, samples: dict[str, Array]
     recipe = engines.read_recipe(bundle.path(bundle.manifest.find("recipe")))
     assert recipe.calibration["samples"] == 64
     assert "Shapes" not in bundle.manifest.commands.get("int8", "")
+    fewer = {"image": samples["image"][:2]}
+    golden = read_golden(engines.build(fixed, tmp_path / "c", "int8", "onnxruntime", calibration=fewer, quiet=True))
+    assert golden is not None
+    assert np.array_equal(golden.inputs["image"], samples["image"][[0, 1, 1]])
 
 
 @pytest.mark.parametrize(("text", "found"), [("fp16, INT8", ("fp16", "int8")), (("fp32", "fp32"), ("fp32",))])

@@ -211,3 +211,20 @@ def test_a_gemm_bias_of_any_shape_is_taken_on_onnxruntime(
     applied = engines.apply(engines.recipe(graph, calibration=x), graph, "onnxruntime")
     onnx.checker.check_model(applied, full_check=True)
     assert np.abs(run(applied, x)["dense"] - run(graph, x)["dense"]).max() < 0.2
+
+
+def test_layers_inside_the_graphs_own_functions_are_in_the_recipe() -> None:
+    g = Graph()
+    w = g.constant("w", g.random.normal(size=(4, 4, 1, 1)).astype(np.float32))
+    g.nodes.append(helper.make_node("Block", ["x", w], ["y"], name="block", domain="own"))
+    opset = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    body = [helper.make_node("Conv", ["a", "k"], ["c"], name="conv"), helper.make_node("Relu", ["c"], ["b"], name="r")]
+    function = helper.make_function("own", "Block", ["a", "k"], ["b"], body, opset[:1])
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4, 2, 2]) for name in "xy"]
+    graph = helper.make_graph(g.nodes, "model", ends[:1], ends[1:], g.constants)
+    model = helper.make_model(graph, opset_imports=opset, ir_version=10, functions=[function])
+    recipe = engines.recipe(model, calibration={"x": g.random.normal(size=(8, 4, 2, 2)).astype(np.float32)})
+    assert [layer.precision for layer in recipe.layers] == ["int8"]
+    applied = engines.apply(recipe, model)
+    onnx.checker.check_model(applied, full_check=True)
+    assert [node.op_type for node in applied.graph.node].count("DequantizeLinear") == 2
