@@ -156,13 +156,16 @@ def _found(table: LayerTable, name: str) -> str:
 def _precision(row: Row) -> str:
     """The type of both factors of a product.
 
-    Of its first input, and of its largest constant or else its second input.
+    Of its first input, and of its largest constant or else its second input. An elementwise kernel whose name has a Cast
+    before its first Mul has cast its input itself: the constant alone says what it multiplies in.
     """
     weight = max(row.constants, key=lambda operand: operand.elements, default=None)
     second = row.inputs[1] if len(row.inputs) > 1 else None
     if second is not None and (weight is None or weight.elements == 1):
         weight = second
-    types = [operand.dtype for operand in (*row.inputs[:1], *([weight] if weight is not None else []))]
+    cast_inside = row.kind in _ELEMENTWISE and weight is not None and "Cast" in row.name.partition("Mul")[0]
+    factors = row.inputs[:0] if cast_inside else row.inputs[:1]
+    types = [operand.dtype for operand in (*factors, *([weight] if weight is not None else []))]
     return "x".join(dict.fromkeys(types))
 
 

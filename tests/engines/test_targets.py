@@ -49,6 +49,23 @@ def test_every_layer_is_lowered_as_asked(model: onnx.ModelProto, samples: dict[s
 
 
 @rtx
+@pytest.mark.parametrize(("inputs", "units"), [(4, 3), (3, 3), (1, 1), (6, 2)])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_product_that_is_written_out_elementwise(inputs: int, units: int, precision: str) -> None:
+    """Over very few channels the builder multiplies in an elementwise kernel, which casts its input itself."""
+    weights = helper.make_tensor("w", onnx.TensorProto.FLOAT, (inputs, units), np.linspace(-1, 1, inputs * units))
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["dense"], "dense")],
+        "small",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ("batch", inputs))],
+        [helper.make_tensor_value_info("dense", onnx.TensorProto.FLOAT, ("batch", units))],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    built = find("tensorrt-rtx").build(load(model), engines.recipe(model, precision), Profile())
+    assert [(layer.name, layer.found) for layer in built.layers] == [("dense", precision)]
+
+
 def test_the_profile_is_in_the_engine(model: onnx.ModelProto) -> None:
     import tensorrt_rtx as trt
 
