@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import engines
 from deploy.errors import BuildError
 from deploy.npz import Array
+from engines.edges import affine
 from tests.engines.graphs import Graph
 
 TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "simulate")
@@ -182,6 +183,16 @@ def test_an_operator_without_fp16_stays_in_fp32() -> None:
     types = {v.name: v.type.tensor_type.elem_type for v in applied.graph.value_info}
     assert types["positions"] == TensorProto.FLOAT
     assert types["positions/f16"] == TensorProto.FLOAT16
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 0.0), (0.0, 1e-44), (-1e-44, 0.0), (-1e-38, 1e-38), (-1.0, 3.0), (2.0, 3.0)]
+)
+def test_every_range_has_a_scale_and_a_zero_point(low: float, high: float) -> None:
+    kind = affine(low, high)
+    assert np.isfinite(1 / kind.scale)
+    assert min(low, 0) / kind.scale >= -float(kind.zero_point) - 0.5
+    assert max(high, 0) / kind.scale <= 255 - float(kind.zero_point) + 0.5
 
 
 def test_a_large_bias_beside_small_scales_is_not_clipped_on_onnxruntime(run: Callable[..., dict[str, Array]]) -> None:
