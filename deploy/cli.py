@@ -70,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except ImportError as error:
         print(f"error: kerasrt {name} cannot be loaded ({error})", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
     run_module(module, arguments[1:], program=f"kerasrt {name}")
 
 
