@@ -149,15 +149,15 @@ def _found(table: LayerTable, name: str) -> str:
     rows = [row for row in table.rows if name in row.nodes and row.kind not in _NO_ARITHMETIC]
     products = [row for row in rows if row.kind not in _ELEMENTWISE]
     products = products or [row for row in rows if _PRODUCT.search(row.name)]
-    products = products or [row for row in rows if "Mul" in row.name and "Add" in row.name and row.constants]
+    products = products or [row for row in rows if "Mul" in row.name and row.constants]
     return "+".join(sorted({_precision(row) for row in products}))
 
 
 def _precision(row: Row) -> str:
     """The type of both factors of a product.
 
-    Of its first input, and of its largest constant or else its second input. An elementwise kernel whose name has a Cast
-    before its first Mul has cast its input itself: the constant alone says what it multiplies in.
+    Of its first input, and of its largest constant or else its second input. An elementwise kernel whose name has a
+    Cast before its first Mul has cast its input itself: the constant alone says what it multiplies in.
     """
     weight = max(row.constants, key=lambda operand: operand.elements, default=None)
     second = row.inputs[1] if len(row.inputs) > 1 else None
