@@ -44,7 +44,7 @@ class Affine:
 def affine(minimum: float, maximum: float) -> Affine:
     """The u8 scale and zero point of a range, which is widened to hold 0 (zero padding must be exact)."""
     low, high = min(minimum, 0.0), max(maximum, 0.0)
-    scale = np.float32(max((high - low) / 255, np.finfo(np.float32).tiny) if high > low else 1.0)
+    scale = np.float32(max((high - low) / 255, float(np.finfo(np.float32).tiny)) if high > low else 1.0)
     return Affine(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
 
 
