@@ -90,8 +90,23 @@ def _from_keras(model: Any, options: Options, provenance: dict[str, Any]) -> Sou
     from converters.convert import convert_model
 
     conversion = convert_model(model, shapes=options.shapes)
+    _require_fp32(conversion.model)
     found = {**provenance, **conversion.model.metadata_props, "reference": "keras"}
     return Source(conversion.model, model, conversion.layers, found)
+
+
+def _require_fp32(model: onnx_ir.Model) -> None:
+    """A recipe is written into an FP32 graph. Raises BuildError for a model whose Keras dtype policy is a lower one."""
+    for node in model.graph:
+        for value in node.outputs:
+            if value.dtype is not None and value.dtype.name in ("FLOAT16", "BFLOAT16"):
+                raise BuildError(
+                    "the model computes below FP32 by its Keras dtype policy",
+                    where=f"layer '{node.name}'",
+                    expected="float32 layers: the recipe decides what the engine computes in",
+                    found=value.dtype.name.lower(),
+                    fix="build the model again under keras.config.set_dtype_policy('float32') and load its weights",
+                )
 
 
 def _from_graph(options: Options, provenance: dict[str, Any]) -> Source:

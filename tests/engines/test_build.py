@@ -378,6 +378,17 @@ def test_a_keras_model_in_memory_and_its_own_classes(tmp_path: Path) -> None:
     assert engines.build(model, tmp_path / "b", "fp16", sample=sample, quiet=True).manifest.key != key
 
 
+def test_a_mixed_precision_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    import keras
+
+    inputs = keras.Input((4,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(3, name="half", dtype="mixed_float16")(inputs))
+    with pytest.raises(BuildError, match="dtype policy") as caught:
+        engines.build(model, tmp_path / "bundle", "fp16", quiet=True)
+    assert "half" in caught.value.where
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_fixed_batch_is_kept(model: onnx.ModelProto, samples: dict[str, Array], tmp_path: Path) -> None:
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
