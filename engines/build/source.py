@@ -99,7 +99,7 @@ def _require_fp32(model: onnx_ir.Model) -> None:
     """A recipe is written into an FP32 graph. Raises BuildError for a model whose Keras dtype policy is a lower one."""
     for node in model.graph:
         for value in node.outputs:
-            if value.dtype is not None and value.dtype.name in ("FLOAT16", "BFLOAT16"):
+            if node.op_type != "Cast" and value.dtype is not None and value.dtype.name in ("FLOAT16", "BFLOAT16"):
                 raise BuildError(
                     "the model computes below FP32 by its Keras dtype policy",
                     where=f"layer '{node.name}'",
