@@ -18,7 +18,7 @@ import numpy as np
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.errors import BundleError, InputError
-from engines.user_code import class_hashes, layer_classes, module_hashes, registered
+from engines.user_code import class_hashes, layer_classes, module_hashes
 
 PACKAGES = ( "kerasrt", "keras", "tensorflow", "jax", "torch", "numpy", "onnx", "onnx-ir", "onnxscript", "tf2onnx",
 "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx", "tensorrt_rtx_cu12",
@@ -52,7 +52,7 @@ def key(
     file is not there.
     """
     digest = hashlib.sha256()
-    own = [*classes, *registered(), *(layer_classes(source) if _is_keras(source) else ())]
+    own = [*classes, *(layer_classes(source) if _is_keras(source) else ())]
     parts = [_content(source), *(f"{name} {_content(value)}" for name, value in data.items())]
     parts += [*module_hashes(modules), *class_hashes(own), f"Keras backend {_keras_backend()}"]
     if any(part.endswith("?") for part in parts):

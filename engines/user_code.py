@@ -50,12 +50,6 @@ def layer_classes(model: Any) -> Iterator[type]:
         yield type(layer)
 
 
-def registered() -> list[Any]:
-    """The classes and functions registered with Keras in this process; none where it is not imported."""
-    keras = sys.modules.get("keras")
-    return [] if keras is None else list(keras.saving.get_custom_objects().values())
-
-
 def _module(name: str) -> str:
     top = sys.modules.get(name.partition(".")[0])
     if top is not None and getattr(top, "__path__", None):
