@@ -1,6 +1,6 @@
 # make engine   build MODEL into build/<name>: the FP32 graph, and an engine for each PRECISION. MODEL is the name of a
-#               reference model, or a file of yours; then CALIBRATION= (for int8) and SAMPLE= are .npz files of real inputs
-#               and ARGS= is whatever else python -m engines.build takes (--task, --labels, --shapes)
+#               reference model, or a file of yours; then CALIBRATION= (for int8) and SAMPLE= are .npz files of real inputs.
+#               ARGS= is whatever else there is to say (--max-batch; of a file of yours --task, --labels, --shapes too)
 # make engines  the same for every reference model
 # make test     lint, types, the import contract, all tests: the one test command
 #
@@ -22,11 +22,11 @@ engine: $(READY)
 	*.keras|*.h5|*.hdf5|*.onnx) name=$$(basename '$(MODEL)'); \
 	  $(BIN)/python -m engines.build '$(MODEL)' -o "build/$${name%.*}" --precision '$(PRECISION)' \
 	    $(if $(CALIBRATION),--calibration '$(CALIBRATION)') $(if $(SAMPLE),--sample '$(SAMPLE)') $(ARGS);; \
-	*) $(BIN)/python -m examples.build '$(MODEL)' --precision '$(PRECISION)';; \
+	*) $(BIN)/python -m examples.build '$(MODEL)' --precision '$(PRECISION)' $(ARGS);; \
 	esac
 
 engines: $(READY)
-	@$(BIN)/python -m examples.build all --precision '$(PRECISION)'
+	@$(BIN)/python -m examples.build all --precision '$(PRECISION)' $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -13,7 +13,7 @@ import numpy as np
 from deploy.benchmark import latencies
 from deploy.cli import add_backend_arguments, add_bundle_argument, run_module
 from deploy.errors import InputError
-from deploy.inputs import check_batch, load_inputs
+from deploy.inputs import load_inputs
 from deploy.manifest import Manifest, TensorSpec
 from deploy.npz import Array, write_npz
 from deploy.parity.report import verdict
@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("the output would replace the input", where=arguments.output, fix="choose another -o")
     with Runtime.load(arguments.bundle, arguments.backend, arguments.precision) as runtime:
         runtime.bundle.check()
-        given = load_inputs(arguments.input, runtime.inputs)
-        check_batch(given.arrays, runtime.batch, arguments.input)
+        given = load_inputs(arguments.input, runtime.inputs, runtime.batch)
         outputs = runtime(given.arrays)
         measured = latencies(lambda: runtime(given.arrays), TIMED_RUNS, TIMED_SECONDS, warmup=0)
         parity = runtime.selftest()
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"parity   {verdict(parity) if parity else 'not checked: no golden pairs (an .onnx file has none)'}")
         if arguments.output:
             print(f"output   {arguments.output}" if passed else "output   not written, as parity failed")
-        for line in _notes(runtime, given.ignored, batch):
+        for line in _notes(runtime, given.ignored):
             print(line)
     return 0 if passed else 1
 
@@ -102,13 +101,10 @@ def _milliseconds(measured: list[float]) -> str:
     return f"{median:.{digits}f} ms a run (median of {len(measured)})"
 
 
-def _notes(runtime: Runtime, ignored: tuple[str, ...], batch: int) -> list[str]:
+def _notes(runtime: Runtime, ignored: tuple[str, ...]) -> list[str]:
     lines = []
     for item in runtime.waiting:
         lines.append(f"waiting  the {item.artifact.precision} engine for {item.artifact.target}: {item.reason}")
-    maximum = runtime.bundle.manifest.profile.maximum
-    if runtime.waiting and batch > maximum:
-        lines.append(f"note     batch {batch} is beyond the engines' profile: they will take {maximum} at most")
     if ignored:
         lines.append(f"note     not an input, so not used: {', '.join(ignored)}")
     return lines

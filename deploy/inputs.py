@@ -30,22 +30,27 @@ class Inputs:
     ignored: tuple[str, ...]
 
 
-def load_inputs(path: Path | str, specs: Sequence[TensorSpec], limit: int = LIMIT) -> Inputs:
+def load_inputs(
+    path: Path | str, specs: Sequence[TensorSpec], batch: tuple[int, int] | None = None, limit: int = LIMIT
+) -> Inputs:
     """Reads a model's inputs from an `.npz`.
 
-    The archive's headers are held against ``specs`` before anything is expanded. An array belongs to the input of its
+    The archive's headers are held against ``specs``, and against ``batch`` (the smallest and largest that is accepted;
+    None: any), before anything is expanded. An array belongs to the input of its
     name; the only array of a file belongs to the only input of a model, whatever its name. Raises InputError for a file
-    that is missing, damaged or no `.npz`, a pickled array, a wrong name, rank, size or dtype, an empty batch, more than
-    ``limit`` bytes, NaN or infinity.
+    that is missing, damaged or no `.npz`, a pickled array, a wrong name, rank, size or dtype, a batch that is empty or
+    beyond the profile, more than ``limit`` bytes, NaN or infinity.
     """
     with NpzArchive(path) as archive:
         if not archive.entries:
-            raise InputError("holds no array", where=str(path), expected=_names(spec.name for spec in specs))
+            raise InputError(
+                "holds no array", where=str(path), expected=_names(spec.name for spec in specs), fix=_saving(specs)
+            )
         names = match_names(list(archive.entries), specs, str(path))
         sizes: dict[str, int] = {}
         for spec in specs:
             entry = archive.entries[names[spec.name]]
-            check_array(spec, entry.shape, entry.dtype, sizes, str(path))
+            check_array(spec, entry.shape, entry.dtype, sizes, str(path), batch)
         total = sum(archive.entries[name].bytes for name in names.values())
         if total > limit:
             raise InputError(
@@ -62,10 +67,16 @@ def load_inputs(path: Path | str, specs: Sequence[TensorSpec], limit: int = LIMI
     return Inputs(arrays, ignored)
 
 
-def check_inputs(given: Mapping[str, Any], specs: Sequence[TensorSpec], where: str = "inputs") -> dict[str, Array]:
-    """Arrays by input name, contiguous and of the model's dtypes. Raises InputError for names, shapes and dtypes.
+def check_inputs(
+    given: Mapping[str, Any],
+    specs: Sequence[TensorSpec],
+    where: str = "inputs",
+    batch: tuple[int, int] | None = None,
+) -> dict[str, Array]:
+    """Arrays by input name, contiguous and of the model's dtypes.
 
-    Values are not looked at: NaN goes in and NaN comes out, as in Keras.
+    Raises InputError for names, shapes, dtypes, and a batch outside ``batch`` (smallest and largest; None: any). Values
+    are not looked at: see `check_finite`.
     """
     unknown = [name for name in given if name not in {spec.name for spec in specs}]
     missing = [spec.name for spec in specs if spec.name not in given]
@@ -81,7 +92,7 @@ def check_inputs(given: Mapping[str, Any], specs: Sequence[TensorSpec], where: s
     arrays: dict[str, Array] = {}
     for spec in specs:
         array = np.asarray(given[spec.name])
-        check_array(spec, array.shape, array.dtype, sizes, where)
+        check_array(spec, array.shape, array.dtype, sizes, where, batch)
         arrays[spec.name] = _convert(array, spec)
     return arrays
 
@@ -97,17 +108,23 @@ def match_names(found: Sequence[str], specs: Sequence[TensorSpec], where: str) -
             where=where,
             expected=_names(spec.name for spec in specs),
             found=_names(found),
-            fix="numpy.savez(path, " + ", ".join(f"{spec.name}=..." for spec in specs) + ")",
+            fix=_saving(specs),
         )
     return {spec.name: spec.name for spec in specs}
 
 
 def check_array(
-    spec: TensorSpec, shape: tuple[int, ...], dtype: np.dtype[Any], sizes: dict[str, int], where: str
+    spec: TensorSpec,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    sizes: dict[str, int],
+    where: str,
+    batch: tuple[int, int] | None = None,
 ) -> None:
     """Raises InputError where an array of that shape and dtype does not fit an input.
 
-    ``sizes`` collects the sizes of named dimensions, so that all inputs of one call have the same batch.
+    ``sizes`` collects the sizes of named dimensions, so that all inputs of one call have the same batch. Axis 0, where
+    it is named, must lie within ``batch``.
     """
     where = f"{where}: {spec.name}" if where else spec.name
     _check_dtype(spec, dtype, where)
@@ -131,7 +148,10 @@ def check_array(
             )
         if isinstance(wanted, str):
             if size == 0:
-                raise InputError(f"the {wanted} is empty", where=where, expected="at least 1", found=str(shape))
+                fix = "give at least one sample" if axis == 0 else f"give an array of shape {_shape_text(spec.shape)}"
+                raise InputError(
+                    f"the {wanted} is empty", where=where, expected="at least 1", found=str(shape), fix=fix
+                )
             if sizes.setdefault(wanted, size) != size:
                 raise InputError(
                     f"the {wanted} differs between inputs",
@@ -140,6 +160,8 @@ def check_array(
                     found=str(size),
                     fix=f"give every input the same {wanted}",
                 )
+            if axis == 0 and batch is not None:
+                _check_batch(size, batch, where)
 
 
 def check_finite(name: str, array: Array, where: str) -> None:
@@ -159,20 +181,20 @@ def check_finite(name: str, array: Array, where: str) -> None:
     )
 
 
-def check_batch(arrays: Mapping[str, Array], limits: tuple[int, int] | None, where: str) -> None:
-    """Raises InputError where the batch (size of axis 0) lies outside ``limits``, an engine's optimization profile."""
-    if limits is None:
+def _check_batch(size: int, batch: tuple[int, int], where: str) -> None:
+    smallest, largest = batch
+    if smallest <= size <= largest:
         return
-    for name, array in arrays.items():
-        batch = array.shape[0] if array.ndim else 1
-        if not limits[0] <= batch <= limits[1]:
-            raise InputError(
-                "the batch is beyond the engine's optimization profile",
-                where=f"{where}: {name}",
-                expected=f"{limits[0]} to {limits[1]}",
-                found=str(batch),
-                fix="split the batch, or build the engine with a larger profile",
-            )
+    fix = f"give at least {smallest} samples at a time, or build with --min-batch {size}"
+    if size > largest:
+        fix = f"split it into batches of at most {largest}, or build with --max-batch {size}"
+    raise InputError(
+        f"the batch is {'beyond' if size > largest else 'below'} the bundle's optimization profile",
+        where=where,
+        expected=f"{smallest} to {largest} samples",
+        found=str(size),
+        fix=fix,
+    )
 
 
 def _check_dtype(spec: TensorSpec, dtype: np.dtype[Any], where: str) -> None:
@@ -218,6 +240,10 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
 
 def _shape_text(shape: tuple[int | str, ...]) -> str:
     return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _saving(specs: Sequence[TensorSpec]) -> str:
+    return "numpy.savez(path, " + ", ".join(f"{spec.name}=..." for spec in specs) + ")"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -105,6 +105,12 @@ class Manifest:
     key: str = ""
     schema: int = SCHEMA
 
+    @property
+    def batch(self) -> tuple[int, int] | None:
+        """Smallest and largest batch of the profile; None where the inputs fix it, or nothing is known of them."""
+        open_batch = any(spec.shape[:1] == (BATCH,) for spec in self.inputs)
+        return (self.profile.minimum, self.profile.maximum) if open_batch else None
+
     def find(self, kind: str, precision: str | None = None, target: str | None = None) -> Artifact | None:
         """The first artifact of that kind, precision and target (None matches any), or None."""
         for artifact in self.artifacts:

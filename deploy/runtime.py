@@ -16,7 +16,7 @@ from deploy.benchmark import Benchmark, latencies, summarize
 from deploy.bundle import Bundle, artifact, open_bundle
 from deploy.errors import BackendError, BundleError, InputError
 from deploy.golden import origin, read_golden
-from deploy.inputs import check_batch, check_inputs
+from deploy.inputs import check_inputs
 from deploy.manifest import Manifest, TensorSpec
 from deploy.npz import Array
 from deploy.parity.compare import Parity, compare_outputs, run_in_slices
@@ -41,8 +41,8 @@ class Runtime:
         self.artifact = candidate.artifact
         self._backend: Backend | None = backend
         self._name = backend.name
-        self._batch = backend.batch
         manifest = bundle.manifest
+        self._batch = backend.batch or manifest.batch
         self.inputs: tuple[TensorSpec, ...] = manifest.inputs or backend.inputs
         self.outputs: tuple[TensorSpec, ...] = manifest.outputs or backend.outputs
         self._lock = threading.Lock()
@@ -103,7 +103,10 @@ class Runtime:
 
     @property
     def batch(self) -> tuple[int, int] | None:
-        """Smallest and largest batch of the loaded engine's profile; None where any batch runs."""
+        """Smallest and largest batch: the optimization profile of the engine, or of the bundle whose graph runs.
+
+        None for a plain `.onnx` file, which takes any, and where the model's own shapes fix the batch.
+        """
         return self._batch
 
     def __call__(self, inputs: Mapping[str, Any] | Any) -> Any:
@@ -111,7 +114,7 @@ class Runtime:
 
         An array, for a model with one input, gives an array where the model has one output, else a mapping; a mapping
         gives a mapping. Shapes and dtypes are those of ``inputs`` and ``outputs``. Raises InputError for what does not
-        fit them or is beyond the engine's profile. Values are not checked: NaN in is NaN out.
+        fit them or whose batch is beyond the optimization profile. Values are not checked: NaN in is NaN out.
         """
         if isinstance(inputs, Mapping):
             return self._run(inputs)
@@ -189,8 +192,7 @@ class Runtime:
 
     def _run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         backend = self._opened()
-        arrays = check_inputs(inputs, self.inputs)
-        check_batch(arrays, self._batch, "inputs")
+        arrays = check_inputs(inputs, self.inputs, batch=self._batch)
         results = backend.run(arrays)
         return {spec.name: results[spec.name] for spec in self.outputs}
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from deploy.files import replacing
+from deploy.manifest import Profile
 from examples.reference import HERE, REFERENCES, Reference, reference
 
 ROOT = HERE.parent
@@ -32,7 +33,7 @@ def copy_sample(sample: Path, root: Path = ROOT) -> bool:
     return True
 
 
-def build_reference(entry: Reference, output: Path, precision: str, target: str) -> None:
+def build_reference(entry: Reference, output: Path, precision: str, target: str, max_batch: int = 8) -> None:
     """Builds one reference model into ``output / entry.name``. Raises what `engines.build` raises."""
     import engines
 
@@ -41,6 +42,7 @@ def build_reference(entry: Reference, output: Path, precision: str, target: str)
         output / entry.name,
         precision=precision,
         target=target,
+        profile=Profile(maximum=max_batch),
         calibration=entry.calibration,
         sample=entry.sample,
         task=entry.task,
@@ -53,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of {', '.join(REFERENCES)}")
     parser.add_argument("--precision", default="fp16,int8", help="beside FP32, comma-separated (default: fp16,int8)")
     parser.add_argument("--target", default="auto", help="as for engines.build (default: auto)")
+    parser.add_argument(
+        "--max-batch", type=int, default=8, metavar="N", help="largest batch of the engines (default 8)"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("build"), metavar="FOLDER", help="default: build")
 
 
@@ -62,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(REFERENCES) if arguments.names == ["all"] else arguments.names
     entries = [reference(name) for name in names]
     for entry in entries:
-        build_reference(entry, arguments.output, arguments.precision, arguments.target)
+        build_reference(entry, arguments.output, arguments.precision, arguments.target, arguments.max_batch)
     first = entries[0]
     set_current(arguments.output / first.name)
     if not copy_sample(first.sample):

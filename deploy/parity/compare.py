@@ -86,14 +86,21 @@ def compare_layers(
 
 
 def run_in_slices(run: Run, inputs: Mapping[str, Array], limits: tuple[int, int] | None) -> dict[str, Array]:
-    """Runs a batch in slices that ``limits`` (smallest and largest batch) allow; joins the outputs along axis 0."""
+    """Runs a batch in slices that ``limits`` (smallest and largest batch) allow; joins the outputs along axis 0.
+
+    What is left for the last slice may be fewer than the smallest batch: it is filled up with the last sample, and the
+    outputs of that are dropped.
+    """
     batch = len(next(iter(inputs.values())))
-    if limits is None or batch <= limits[1]:
+    if limits is None or limits[0] <= batch <= limits[1]:
         return dict(run(inputs))
-    parts = [
-        run({name: array[start : start + limits[1]] for name, array in inputs.items()})
-        for start in range(0, batch, limits[1])
-    ]
+    smallest, largest = limits
+    parts = []
+    for start in range(0, batch, largest):
+        size = min(largest, batch - start)
+        index = np.minimum(np.arange(start, start + max(size, smallest)), batch - 1)
+        outputs = run({name: array[index] for name, array in inputs.items()})
+        parts.append({name: array[:size] for name, array in outputs.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

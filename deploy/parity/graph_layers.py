@@ -36,7 +36,7 @@ def graph_layers(bundle: Bundle, inputs: Mapping[str, Array], paths: Iterable[st
     graph = with_outputs(bundle.read(artifact), inner)
     backend = OnnxRuntimeBackend(graph, "onnxruntime-cpu", str(bundle.path(artifact)))
     try:
-        values = run_in_slices(backend.run, inputs, None)
+        values = run_in_slices(backend.run, inputs, bundle.manifest.batch)
     finally:
         backend.close()
     found: dict[str, Array] = {}

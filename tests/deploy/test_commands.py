@@ -84,11 +84,18 @@ def test_top_classes_are_those_of_the_output(digits: Path, image: Any, npz: Writ
 
 def test_infer_of_a_regression(spot: Path, npz: Write, run: Any) -> None:
     u = np.arange(60, dtype=np.float32).reshape(10, 6)
-    code, out, _ = run(infer, npz(u=u, v=u), "--bundle", spot)
+    code, out, _ = run(infer, npz(u=u, v=u), "--bundle", spot / "model.fp32.onnx")
     assert code == 0
     assert "strength  (10, 6) float32  min 0  mean 59  max 118" in out
     assert "  ... and 2 more samples" in out
-    assert "note     batch 10 is beyond the engines' profile: they will take 8 at most" in out
+
+
+def test_infer_beyond_the_profile(spot: Path, npz: Write, run: Any) -> None:
+    u = np.ones((9, 6), np.float32)
+    code, out, err = run(infer, npz(u=u, v=u), "--bundle", spot)
+    assert (code, out) == (2, "")
+    assert "input.npz: u: the batch is beyond the bundle's optimization profile\n" in err
+    assert "  expected: 1 to 8 samples\n  found: 9\n  to do: split it into batches of at most 8" in err
 
 
 def test_infer_loads_only_what_it_needs(digits: Path, image: Any, npz: Write) -> None:
@@ -130,11 +137,11 @@ def test_not_a_number_in_the_output_is_said(digits: Path, npz: Write, run: Any) 
         ({"image": np.zeros((3, 8, 8), np.float32)}, "rank 3"),
         ({"image": np.zeros((3, 8, 7, 1), np.float32)}, "axis 2 has the wrong size"),
         ({"image": np.zeros((3, 8, 8, 1), np.uint8)}, "the dtype is wrong"),
-        ({"image": np.zeros((0, 8, 8, 1), np.float32)}, "the batch is empty"),
+        ({"image": np.zeros((0, 8, 8, 1), np.float32)}, "to do: give at least one sample"),
         ({"image": np.full((1, 8, 8, 1), np.nan, np.float32)}, "NaN or infinite"),
         ({"image": np.array([{}], object)}, "pickled"),
         ({"a": np.zeros(1), "b": np.zeros(1)}, "no array is named image"),
-        ({}, "holds no array"),
+        ({}, "to do: numpy.savez(path, image=...)"),
     ],
 )
 def test_bad_input_is_exit_code_2(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.errors import InputError
-from deploy.inputs import check_batch, check_inputs, load_inputs
+from deploy.inputs import check_inputs, load_inputs
 from deploy.manifest import TensorSpec
 
 IMAGE = (TensorSpec("image", ("batch", 8, 6, 3), "float32"),)
@@ -151,12 +151,23 @@ def test_mapping_with_unknown_and_missing_names() -> None:
     assert caught.value.found == "u, x"
 
 
-def test_batch_beyond_a_profile() -> None:
-    with pytest.raises(InputError, match="optimization profile") as caught:
-        check_batch({"image": images(9)}, (1, 8), "input.npz")
-    assert (caught.value.expected, caught.value.found) == ("1 to 8", "9")
-    check_batch({"image": images(8)}, (1, 8), "input.npz")
-    check_batch({"image": images(9)}, None, "input.npz")
+@pytest.mark.parametrize(
+    ("size", "what", "advice"),
+    [
+        (9, "beyond", "split it into batches of at most 8, or build with --max-batch 9"),
+        (1, "below", "give at least 2 samples at a time, or build with --min-batch 1"),
+    ],
+)
+def test_a_batch_outside_the_profile(npz: Write, size: int, what: str, advice: str) -> None:
+    with pytest.raises(InputError, match=f"the batch is {what} the bundle's optimization profile") as caught:
+        check_inputs({"image": images(size)}, IMAGE, batch=(2, 8))
+    error = caught.value
+    assert (error.where, error.expected, error.found) == ("inputs: image", "2 to 8 samples", str(size))
+    assert error.fix == advice
+    assert refused(npz(image=images(size)), IMAGE, "optimization profile", batch=(2, 8)).fix == advice
+    for accepted in ((2, 9), (1, 8), None):
+        if accepted is None or accepted[0] <= size <= accepted[1]:
+            assert len(check_inputs({"image": images(size)}, IMAGE, batch=accepted)["image"]) == size
 
 
 SHAPES = st.lists(st.integers(0, 9), max_size=5) | st.builds(lambda batch: [batch, 8, 6, 3], st.integers(0, 4))

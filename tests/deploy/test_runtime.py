@@ -24,7 +24,7 @@ def test_array_in_array_out(digits: Path, image: Any) -> None:
         result = runtime(image)
         assert runtime.inputs == (TensorSpec("image", ("batch", 8, 8, 1), "float32"),)
         assert runtime.outputs == (TensorSpec("logits", ("batch", 10), "float32"),)
-        assert (runtime.backend, runtime.precision, runtime.batch) == ("onnxruntime-cpu", "fp32", None)
+        assert (runtime.backend, runtime.precision, runtime.batch) == ("onnxruntime-cpu", "fp32", (1, 8))
     np.testing.assert_allclose(result, reference(digits, {"image": image})[0], rtol=1e-5, atol=1e-5)
 
 
@@ -53,6 +53,16 @@ def test_inputs_are_checked(digits: Path, image: Any) -> None:
             runtime(image.astype(np.float64))
         with pytest.raises(InputError, match="names"):
             runtime({"images": image})
+
+
+def test_a_batch_beyond_the_profile_is_refused_on_the_cpu_too(digits: Path, image: Any) -> None:
+    """A program that runs on the graph would fail on the engine: it is told at once."""
+    with Runtime.load(digits) as runtime:
+        with pytest.raises(InputError, match="beyond the bundle's optimization profile") as caught:
+            runtime(np.resize(image, (9, 8, 8, 1)))
+        assert "--max-batch 9" in caught.value.fix
+        with pytest.raises(InputError, match="optimization profile"):
+            runtime.benchmark(batch=9, runs=3)
 
 
 def test_inputs_in_any_memory_order(digits: Path, image: Any) -> None:
@@ -93,6 +103,8 @@ def test_an_onnx_file(digits: Path, image: Any) -> None:
         assert plain.inputs == bundle.inputs
         assert plain.precision == "as stored"
         assert plain.selftest() is None
+        assert plain.batch is None
+        assert len(plain(np.resize(image, (9, 8, 8, 1)))) == 9
         assert plain.benchmark(2, runs=3).batch == 2
         np.testing.assert_array_equal(plain(image), bundle(image))
 

@@ -236,7 +236,7 @@ def test_a_batch_beyond_the_profile_of_a_bundle(
         np.testing.assert_array_equal(runtime(x[:4]), 2 * x[:4])
         with pytest.raises(InputError, match="optimization profile") as caught:
             runtime(x)
-        assert (caught.value.expected, caught.value.found) == ("1 to 4", "6")
+        assert (caught.value.expected, caught.value.found) == ("1 to 4 samples", "6")
 
 
 def test_the_stand_in_offers_only_what_tensorrt_has() -> None:

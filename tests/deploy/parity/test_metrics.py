@@ -118,4 +118,6 @@ def test_slices() -> None:
     x = np.arange(10)
     np.testing.assert_array_equal(run_in_slices(run, {"x": x}, (1, 4))["y"], x * 2)
     np.testing.assert_array_equal(run_in_slices(run, {"x": x}, None)["y"], x * 2)
-    assert seen == [4, 4, 2, 10]
+    np.testing.assert_array_equal(run_in_slices(run, {"x": x}, (3, 4))["y"], x * 2)
+    np.testing.assert_array_equal(run_in_slices(run, {"x": x}, (16, 32))["y"], x * 2)
+    assert seen == [4, 4, 2, 10, 4, 4, 3, 16]
