@@ -12,9 +12,10 @@ from deploy.npz import Array
 class Backend(Protocol):
     """One loaded graph or engine.
 
-    ``name`` is what really runs (``onnxruntime-cpu``, ``tensorrt-rtx``); ``batch`` the smallest and largest batch of an engine's
-    profile, None where nothing of its own bounds it. `run` takes checked, contiguous arrays by input name and returns new arrays by
-    output name; it may be called from several threads. `close` gives memory back; a closed backend is not run again.
+    ``name`` is what really runs (``onnxruntime-cpu``, ``tensorrt-rtx``); ``batch`` the smallest and largest batch of an
+    engine's profile, None where nothing of its own bounds it. `run` takes checked, contiguous arrays by input name and
+    returns new arrays by output name; it may be called from several threads. `close` gives memory back; a closed
+    backend is not run again.
     """
 
     @property

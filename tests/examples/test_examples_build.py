@@ -14,6 +14,7 @@ import pytest
 import engines
 import examples.build as command
 from deploy.errors import InputError
+from deploy.manifest import Profile
 from examples import reference as table
 from examples.build import build_reference, copy_sample
 from examples.cbam_resnet import make
@@ -64,12 +65,13 @@ def test_build_hands_on_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     monkeypatch.setattr(engines, "build", lambda *args, **kwargs: calls.append((args, kwargs)), raising=False)
     entry = table.reference("digits")
-    build_reference(entry, tmp_path, "int8", "onnxruntime")
+    build_reference(entry, tmp_path, "int8", "onnxruntime", max_batch=20)
     ((args, kwargs),) = calls
     assert args == (entry.model(), tmp_path / "digits")
     assert kwargs == {
         "precision": "int8",
         "target": "onnxruntime",
+        "profile": Profile(1, 1, 20),
         "calibration": entry.calibration,
         "sample": entry.sample,
         "task": "classification",
