@@ -80,7 +80,13 @@ def convert_model(
     start = time.perf_counter()
     if exporter == "tf2onnx":
         return fallback.convert_whole(model, opset or OPSET, shapes or {})
-    traced = trace(model, is_leaf=registry.is_lowered, is_known=registry.is_lowered, shapes=shapes)
+    traced = trace(
+        model,
+        is_leaf=registry.is_lowered,
+        is_known=registry.is_known,
+        opening_of=registry.opening_of,
+        shapes=shapes,
+    )
     if exporter == "direct":
         fallback.refuse_unopened(traced)
     lowered = lower(traced, opset or OPSET, channels_first_inputs=input_layout == "nchw")

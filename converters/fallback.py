@@ -15,7 +15,7 @@ from keras import KerasTensor, tree
 
 from converters import keras_internals, layout, tracing
 from converters.lowering import Builder, Tensor
-from converters.registry import Lowering
+from converters.registry import Lowering, why_unknown
 from converters.tracing import Call, Trace
 from deploy.errors import ConversionError
 
@@ -36,7 +36,7 @@ def fallback(call: Call) -> Lowering:
     Raises ConversionError naming the layer, its configuration and the lines that would lower the operation.
     """
     if not isinstance(call.operation, keras.layers.Layer):
-        raise _cannot(call, f"the operation {type(call.operation).__name__} has no lowering")
+        raise _cannot(call, why_unknown(call.operation))
     if keras.backend.backend() != "tensorflow":
         raise _cannot(call, f"it cannot be opened ({call.why}), and tf2onnx needs the TensorFlow backend of Keras")
     return functools.partial(_inline, call.why)
@@ -168,16 +168,24 @@ def _from_function(
 def _cannot(call: Call, why: str) -> ConversionError:
     operation = call.operation
     config = operation.get_config() if isinstance(operation, keras.layers.Layer) else _shapes(call)
-    name = type(operation).__name__
     return ConversionError(
-        f"{name} cannot be converted: {why}",
+        f"{type(operation).__name__} cannot be converted: {why}",
         where=call.where,
         found=str(config)[:500],
-        fix=(
-            f"register a lowering: @converters.lowers({name}) / "
-            f"def lower_{name.lower()}(g, op, x): / return Tensor(g.op('ONNX operation', x.value), x.order)"
-        ),
+        fix=_snippet(type(operation if call.unknown is None else call.unknown)),
     )
+
+
+def _snippet(cls: type) -> str:
+    """The lines that would lower an operation or layer."""
+    lines = (
+        "register a lowering (docs/extending.md):",
+        f"from {cls.__module__} import {cls.__qualname__.partition('.')[0]}",
+        f"@converters.lowers({cls.__qualname__})",
+        f"def {cls.__name__.lower()}(g, op, x):",
+        "    return converters.Tensor(g.op('ONNX operation', x.value), x.order)",
+    )
+    return "\n    ".join(lines)
 
 
 def _shapes(call: Call) -> str:

@@ -19,13 +19,14 @@ from keras.src import backend
 from keras.src.activations import activations
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.layers import layer as layer_module
-from keras.src.ops import core, einops, image, linalg, math, nn, numpy
+from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
+from keras.src.quantizers import quantizers
 
 from converters import tensorflow_functions
 from deploy.errors import ConversionError
 
-__all__ = ["activations", "core", "einops", "image", "linalg", "math", "nn", "numpy"]
+__all__ = ["activations", "core", "einops", "function", "image", "linalg", "math", "nn", "numpy", "quantizers"]
 
 _LOCK = threading.RLock()
 
@@ -35,6 +36,19 @@ SymbolicCall = Callable[..., Any]
 def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     """Output specification by abstract evaluation of ``call``: for an operation whose own shape rule is wrong."""
     return Operation.compute_output_spec(operation, *args, **kwargs)
+
+
+def operation_classes() -> list[type]:
+    """Every operation class of Keras that is not a layer, by module and name."""
+
+    def below(cls: type) -> Iterator[type]:
+        for sub in cls.__subclasses__():
+            yield sub
+            yield from below(sub)
+
+    own = {cls for cls in below(Operation) if cls.__module__.startswith("keras.src.")}
+    found = [cls for cls in own if not issubclass(cls, keras.layers.Layer)]
+    return sorted(found, key=lambda cls: (cls.__module__, cls.__name__))
 
 
 def input_structure(model: Any) -> Any:
@@ -117,9 +131,9 @@ def _backend_functions() -> list[tuple[Any, str, Callable[..., Any]]]:
     concrete = sys.modules[backend.core.__name__.rpartition(".")[0]]  # what preprocessing layers call self.backend
     for module in (backend.numpy, backend.nn, backend.math, backend.image, backend.linalg, backend, concrete):
         namesakes = keras.ops.image if module is backend.image else keras.ops
-        for name, function in vars(module).items():
+        for name, own in vars(module).items():
             public = getattr(namesakes, name, None)
-            if callable(public) and callable(function) and not isinstance(function, type):
+            if callable(public) and callable(own) and not isinstance(own, type):
                 found.append((module, name, public))
     for name in ("cast", "convert_to_tensor", "shape", "stop_gradient"):
         found.append((backend.core, name, getattr(keras.ops, name)))

@@ -1,4 +1,4 @@
-"""Which function lowers which Keras operation (or layer)."""
+"""What becomes of each Keras operation (or layer): which function lowers it, which opens it, why it is refused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ Function = TypeVar("Function", bound=Lowering)
 ENTRY_POINTS = "kerasrt.lowerings"
 
 _lowerings: dict[type, Lowering] = {}
+_openings: dict[type, Lowering] = {}
+_refusals: dict[type, str] = {}
 
 
 def lowers(*classes: type) -> Callable[[Function], Function]:
@@ -26,18 +28,36 @@ def lowers(*classes: type) -> Callable[[Function], Function]:
 
     Raises ConversionError when one of the classes has a lowering already: a graph must not depend on the import order.
     """
+    return _registers(_lowerings, classes, "a lowering")
 
+
+def opens(*classes: type) -> Callable[[Function], Function]:
+    """Registers what a Keras Operation class consists of: a function written in `keras.ops`, traced in its place.
+
+    It is called as ``f(operation, *args, **kwargs)`` with KerasTensors, variables and constants, and returns what the
+    operation does. Keras's own dtype and shape rules hold for each operation in it; the result is cast to the dtype
+    that Keras gives the whole.
+    """
+    return _registers(_openings, classes, "an opening")
+
+
+def refuses(reason: str, *classes: type) -> None:
+    """Says why operation classes have neither; the error for a model that uses one ends in this reason."""
+    _refusals.update(dict.fromkeys(classes, reason))
+
+
+def _registers(table: dict[type, Lowering], classes: tuple[type, ...], what: str) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         for cls in classes:
-            if cls in _lowerings:
-                taken = _lowerings[cls]
+            if cls in table:
+                taken = table[cls]
                 raise ConversionError(
-                    f"{cls.__name__} has a lowering already",
+                    f"{cls.__name__} has {what} already",
                     where=f"{function.__module__}.{function.__qualname__}",
                     found=f"{taken.__module__}.{taken.__qualname__}",
                     fix="lower a subclass of it, or leave it to the first one",
                 )
-            _lowerings[cls] = function
+            table[cls] = function
         return function
 
     return register
@@ -49,9 +69,35 @@ def lowering_of(operation: Any) -> Lowering | None:
     return _lowerings.get(type(operation))
 
 
+def opening_of(operation: Any) -> Lowering | None:
+    """What an operation consists of, by its exact class, or None; a lowering goes first."""
+    return None if is_lowered(operation) else _openings.get(type(operation))
+
+
 def is_lowered(operation: Any) -> bool:
     """Whether an operation or layer has a lowering."""
     return lowering_of(operation) is not None
+
+
+def is_known(operation: Any) -> bool:
+    """Whether an operation has a lowering or opens to some that have."""
+    return is_lowered(operation) or opening_of(operation) is not None
+
+
+def why_unknown(operation: Any) -> str:
+    """The sentence that refuses an operation, with the reason where one was given."""
+    _load()
+    reason = _refusals.get(type(operation), "")
+    return f"the operation {type(operation).__name__} has no lowering" + (f": {reason}" if reason else "")
+
+
+def ways() -> dict[type, tuple[str, str]]:
+    """Class -> (``lowered``, ``opened`` or ``refused``; the reason for the last) of all that is registered."""
+    _load()
+    table = {cls: ("refused", reason) for cls, reason in _refusals.items()}
+    table.update(dict.fromkeys(_openings, ("opened", "")))
+    table.update(dict.fromkeys(_lowerings, ("lowered", "")))
+    return table
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from keras import KerasTensor, tree
 from keras.layers import Layer
 
 from converters import keras_internals
+from converters.registry import why_unknown
 from deploy.errors import ConversionError
 
 
@@ -28,8 +29,9 @@ class Call:
     """One operation of the flat program.
 
     ``operation`` is a keras Operation, or a layer that has a lowering of its own or could not be opened (then ``why``
-    says so). ``args`` and ``kwargs`` hold KerasTensors, Weights and constants; ``outputs`` is the structure of
-    KerasTensors it gives; ``path`` the names of the layers around it, joined by ``/``.
+    says so, and ``unknown`` is the operation in it that nothing lowers, if that was it). ``args`` and ``kwargs`` hold
+    KerasTensors, Weights and constants; ``outputs`` is the structure of KerasTensors it gives; ``path`` the names of
+    the layers around it, joined by ``/``.
     """
 
     operation: Any
@@ -38,6 +40,7 @@ class Call:
     outputs: Any
     path: str
     why: str = ""
+    unknown: Any = None
 
     @property
     def where(self) -> str:
@@ -74,33 +77,66 @@ class _Recorder:
 
     is_leaf: Callable[[Any], bool]
     is_known: Callable[[Any], bool]
+    opening_of: Callable[[Any], Callable[..., Any] | None]
     calls: list[Call] = field(default_factory=list)
     layers: list[LayerCall] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
+    unknown: Any = None  # the operation that nothing lowers, until the layer around it is recorded
     failure: ConversionError | None = None  # of the innermost layer: on the way out Keras wraps it in errors of its own
 
     def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(operation, Layer):
             if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
-                raise ConversionError(f"the operation {type(operation).__name__} has no lowering")
-            return self._record(operation, args, kwargs, "")
+                self.unknown = operation
+                raise ConversionError(why_unknown(operation))
+            opening = self.opening_of(operation)
+            if opening is not None:
+                return self._compose(opening, operation, args, kwargs)
+            return self._record(operation, args, kwargs)
         self.scope.append(operation.name)
         try:
-            why = ""
+            why, unknown = "", None
             if not self.is_leaf(operation):
-                outputs, why = self._open(operation, args, kwargs)
+                outputs, why, unknown = self._open(operation, args, kwargs)
                 if not why:
                     self._end(operation, outputs, opened=True)
                     return outputs
-            outputs = self._record(operation, args, kwargs, why)
+            outputs = self._record(operation, args, kwargs, why, unknown)
             self.failure = None
             self._end(operation, outputs, opened=False)
             return outputs
         finally:
             self.scope.pop()
 
-    def _open(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str]:
-        """Runs the layer's own code, whose operations arrive in turn; on failure gives the reason and keeps nothing."""
+    def _compose(
+        self, opening: Callable[..., Any], operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Traces what an operation consists of; the result has the dtypes that Keras gives the operation."""
+        expected = self._spec(operation, args, kwargs)
+        try:
+            results = tree.flatten(opening(operation, *args, **kwargs))
+        except Exception as error:
+            self.failure = self.failure or ConversionError(
+                f"the operation {type(operation).__name__} cannot be opened",
+                where=f"layer '{self.path}'" if self.path else f"operation '{operation.name}'",
+                found=_reason(error),
+                fix="give unknown sizes with --shapes, or write it with other keras.ops",
+            )
+            raise self.failure from error
+        return tree.pack_sequence_as(
+            expected, [self._conform(x, y) for x, y in zip(tree.flatten(expected), results, strict=True)]
+        )
+
+    def _conform(self, expected: KerasTensor, found: Any) -> KerasTensor:
+        if not isinstance(found, KerasTensor):
+            return self._record(keras_internals.core.ConvertToTensor(expected.dtype), (found,), {})
+        return found if found.dtype == expected.dtype else keras.ops.cast(found, expected.dtype)
+
+    def _open(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str, Any]:
+        """Runs the layer's own code, whose operations arrive in turn; on failure keeps nothing.
+
+        Gives the outputs, or the reason, and the operation that is the reason.
+        """
         calls, layers = len(self.calls), len(self.layers)
         call = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
         try:
@@ -109,14 +145,24 @@ class _Recorder:
             why = _reason(error)
         else:
             if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
-                return outputs, ""
+                return outputs, "", None
             why = "its call did not return symbolic values"
         del self.calls[calls:], self.layers[layers:]
-        return None, why
+        unknown, self.unknown = self.unknown, None
+        return None, why, unknown
 
-    def _record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str) -> Any:
+    def _record(
+        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None
+    ) -> Any:
+        outputs = self._spec(operation, args, kwargs, why)
+        args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
+        self.calls.append(Call(operation, args, kwargs, outputs, self.path, why, unknown))
+        return outputs
+
+    def _spec(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "") -> Any:
+        """The KerasTensors that an operation or layer gives; abstract evaluation where an own shape rule fails."""
         try:
-            outputs = operation.compute_output_spec(*args, **kwargs)
+            return operation.compute_output_spec(*args, **kwargs)
         except Exception as error:
             if isinstance(operation, Layer):
                 self.failure = self.failure or ConversionError(
@@ -126,10 +172,7 @@ class _Recorder:
                     fix="use keras.ops on tensors; give other sizes with --shapes",
                 )
                 raise self.failure from error
-            outputs = keras_internals.base_spec(operation, *args, **kwargs)
-        args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
-        self.calls.append(Call(operation, args, kwargs, outputs, self.path, why))
-        return outputs
+            return keras_internals.base_spec(operation, *args, **kwargs)
 
     def _end(self, layer: Any, outputs: Any, *, opened: bool) -> None:
         values = tuple(x for x in tree.flatten(outputs) if x is not None)
@@ -160,6 +203,7 @@ def trace(
     *,
     is_leaf: Callable[[Any], bool] = lambda layer: False,
     is_known: Callable[[Any], bool] = lambda operation: True,
+    opening_of: Callable[[Any], Callable[..., Any] | None] = lambda operation: None,
     shapes: Mapping[str, Sequence[int | None]] | None = None,
 ) -> Trace:
     """Traces a built Keras model for inference (``training=False``).
@@ -168,6 +212,7 @@ def trace(
         model: a Functional, Sequential or subclassed model, built.
         is_leaf: says of a layer that it shall be recorded as one call and not opened.
         is_known: says of an operation that it can be lowered; a layer with another one inside is not opened.
+        opening_of: what an operation consists of (see `registry.opens`), or None.
         shapes: input name -> shape (batch included, None where unknown), for inputs with unknown sizes.
 
     Raises:
@@ -190,7 +235,7 @@ def trace(
             )
     names = iter(known)
     inputs = tree.map_structure(lambda x: _input(x, next(names), shapes or {}), structure)
-    recorder = _Recorder(is_leaf, is_known)
+    recorder = _Recorder(is_leaf, is_known, opening_of)
 
     def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return recorder.symbolic_call(operation, *args, **kwargs)

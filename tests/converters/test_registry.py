@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import keras
@@ -85,17 +86,58 @@ def test_an_unknown_operation_outside_of_layers() -> None:
     assert "Unheard" in text
     assert "(None, 4, 3) float32" in text
     assert "@converters.lowers(Unheard)" in text
+    assert f"from {Unheard.__module__} import Unheard" in text
 
 
-def test_an_unknown_operation_in_a_layer_with_the_direct_exporter() -> None:
+def _outer() -> keras.Model:
     class Outer(layers.Layer):
         def call(self, x: Any) -> Any:
             return Unheard()(x) * 2.0
 
     inputs = keras.Input((4, 3))
-    model = keras.Model(inputs, Outer(name="outer")(inputs))
+    return keras.Model(inputs, Outer(name="outer")(inputs))
+
+
+def test_the_lines_in_the_error_lower_the_operation() -> None:
     with pytest.raises(ConversionError) as caught:
-        convert_model(model, exporter="direct")
+        convert_model(_outer(), exporter="direct")
+    lines = caught.value.fix.splitlines()[1:]
+    assert lines[0].strip().endswith("import Unheard")
+    code = textwrap.dedent("\n".join(lines[1:])).replace("ONNX operation", "Identity")
+    try:
+        exec(code, {"converters": converters, "Unheard": Unheard})
+        assert operations(check(_outer(), reference=lambda inputs: [inputs[0] * 2])) == "Mul:1"
+    finally:
+        registry._lowerings.pop(Unheard, None)
+
+
+def test_an_operation_opens_to_others() -> None:
+    @registry.opens(Unheard)
+    def unheard(op: Any, x: Any) -> Any:
+        return ops.relu(x) + 1
+
+    try:
+        converted = check(_outer(), reference=lambda inputs: [(np.maximum(inputs[0], 0) + 1) * 2])
+        assert operations(converted) == "Add:1,Mul:1,Relu:1"
+        assert registry.ways()[Unheard] == ("opened", "")
+        with pytest.raises(ConversionError, match="Unheard has an opening already"):
+            registry.opens(Unheard)(lambda op, x: x)
+    finally:
+        del registry._openings[Unheard]
+
+
+def test_a_refusal_gives_its_reason() -> None:
+    registry.refuses("it was never heard of", Unheard)
+    try:
+        with pytest.raises(ConversionError, match="Unheard has no lowering: it was never heard of"):
+            convert_model(_outer(), exporter="direct")
+    finally:
+        del registry._refusals[Unheard]
+
+
+def test_an_unknown_operation_in_a_layer_with_the_direct_exporter() -> None:
+    with pytest.raises(ConversionError) as caught:
+        convert_model(_outer(), exporter="direct")
     text = str(caught.value)
     assert "layer 'outer'" in text
     assert "the operation Unheard has no lowering" in text
