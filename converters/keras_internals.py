@@ -42,7 +42,8 @@ def operation_classes() -> list[type]:
     """Every operation class of Keras that is not a layer, by module and name."""
 
     def below(cls: type) -> Iterator[type]:
-        for sub in cls.__subclasses__():
+        found: list[type] = cls.__subclasses__()
+        for sub in found:
             yield sub
             yield from below(sub)
 
