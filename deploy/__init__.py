@@ -4,8 +4,9 @@ Importing this package loads numpy and nothing else from outside the standard li
 are imported by what needs them. It imports neither `converters` nor `engines`.
 """
 
-from deploy import project_environment
+from deploy import interrupts, project_environment
 
+interrupts.quit_while_loading()
 project_environment.require("numpy")
 project_environment.enter_without("onnxruntime", "tensorrt", "tensorrt_rtx")
 

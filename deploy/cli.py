@@ -8,14 +8,15 @@ dotted name; `python -m package.module` calls `run_module` and needs no look-up.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from deploy.errors import KerasrtError
+from deploy import interrupts
+from deploy.errors import InputError, KerasrtError
 
 GROUP = "kerasrt.commands"
 
@@ -24,56 +25,72 @@ def run_module(module: ModuleType, argv: Sequence[str] | None = None, program: s
     """Parses ``argv`` (the process's arguments when None) for a command module, runs it, and exits.
 
     Exit code: what `run` returns; a KerasrtError's own after ``error: ...`` on stderr; 2 for wrong arguments; 130 for
-    Ctrl-C; 141 where the reader of our output went away.
+    Ctrl-C and 143 for SIGTERM, after everything was undone; 141 where the reader of our output went away.
     """
-    parser = argparse.ArgumentParser(prog=program or _program(), description=module.__doc__)
-    module.add_arguments(parser)
-    arguments = parser.parse_args(argv)
-    try:
-        code = module.run(arguments)
-        sys.stdout.flush()
-    except KerasrtError as error:
-        _finish_output()
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
-        code = 141
-    except MemoryError:
-        print("error: out of memory\n  to do: use a smaller batch", file=sys.stderr)
-        code = 2
-    sys.exit(code)
+    _exit_with(lambda: _run(module, argv, program))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The console script `kerasrt`."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    _exit_with(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(module: ModuleType, argv: Sequence[str] | None, program: str | None) -> int:
+    parser = argparse.ArgumentParser(prog=program or _program(), description=module.__doc__)
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(argv)))
+
+
+def _dispatch(arguments: list[str]) -> int:
     commands = _commands()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview(commands))
-        sys.exit(0 if arguments else 2)
+        return 0 if arguments else 2
     if arguments[0] == "--version":
         from importlib.metadata import version
 
         print(f"kerasrt {version('kerasrt')}")
-        sys.exit(0)
+        return 0
     name = arguments[0]
     if name not in commands:
         known = ", ".join(sorted(commands)) or "none is installed: pip install -e . in the project's folder"
-        print(f"error: kerasrt has no command {name!r}\n  expected: {known}", file=sys.stderr)
-        sys.exit(2)
+        raise InputError(f"kerasrt has no command {name!r}", expected=known, fix="kerasrt --help lists them")
     try:
-        module = importlib.import_module(commands[name])
+        module = interrupts.import_module(commands[name])
     except ImportError as error:
-        print(f"error: kerasrt {name} cannot be loaded ({error})", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        sys.exit(130)
-    run_module(module, arguments[1:], program=f"kerasrt {name}")
+        fix = "install what it needs: pip install 'kerasrt[convert,rtx]' to build, 'kerasrt[cpu]' to run"
+        raise InputError(f"kerasrt {name} cannot be loaded ({error})", fix=fix) from error
+    return _run(module, arguments[1:], f"kerasrt {name}")
+
+
+def _exit_with(call: Callable[[], int]) -> NoReturn:
+    signals: list[int] = []
+    try:
+        with interrupts.unwinding() as signals:
+            code = call()
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        code = _report(error, signals)
+    sys.exit(code)
+
+
+def _report(error: BaseException, signals: Sequence[int]) -> int:
+    """Says what ended a command, and returns its exit code. Raises ``error`` where it is a fault of ours."""
+    if signals or isinstance(error, KeyboardInterrupt):
+        number = signals[-1] if signals else signal.SIGINT
+        print("error: terminated" if number == signal.SIGTERM else "error: interrupted", file=sys.stderr)
+        return 128 + number
+    if isinstance(error, KerasrtError):
+        _finish_output()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
+        return 141
+    if isinstance(error, MemoryError):
+        print("error: out of memory\n  to do: use a smaller batch", file=sys.stderr)
+        return 2
+    raise error
 
 
 def add_bundle_argument(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +123,7 @@ def _overview(commands: dict[str, str]) -> str:
     width = max((len(name) for name in commands), default=0)
     for name in sorted(commands):
         try:
-            text = (importlib.import_module(commands[name]).__doc__ or "").split("\n", 1)[0]
+            text = (interrupts.import_module(commands[name]).__doc__ or "").split("\n", 1)[0]
         except ImportError as error:
             text = f"(not available: {error})"
         lines.append(f"  {name:<{width}}  {text}")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from deploy.interrupts import import_module
+
 
 def import_keras() -> Any:
     """The module keras, imported quietly; what was written is shown only if that fails. Raises ImportError."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet():
-        return importlib.import_module("keras")
+        return import_module("keras")
 
 
 @contextlib.contextmanager
@@ -27,7 +28,7 @@ def _quiet() -> Iterator[None]:
         os.dup2(written.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             written.seek(0)
             os.write(kept, written.read())
             raise

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import math
 from typing import Any
 
 import numpy as np
 
 from deploy.errors import BackendError
+from deploy.interrupts import import_module
 from deploy.npz import Array
 
 
 def cuda_runtime() -> Any:
     """The module ``cuda.bindings.runtime``. Raises BackendError where cuda-python is not installed."""
     try:
-        return importlib.import_module("cuda.bindings.runtime")
+        return import_module("cuda.bindings.runtime")
     except ImportError as error:
         fix = "pip install cuda-python, in the version of your CUDA"
         raise BackendError(f"cuda-python is not installed ({error})", fix=fix) from error

@@ -7,11 +7,11 @@ saturate in 16 bits on processors without VNNI.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from deploy.errors import BackendError
+from deploy.interrupts import import_module
 from deploy.manifest import TensorSpec
 from deploy.npz import Array
 
@@ -51,7 +51,7 @@ def provider(name: str) -> str:
 def available() -> frozenset[str]:
     """The backends of this module that the installed ONNX Runtime was built with; empty where none is installed."""
     try:
-        providers = importlib.import_module("onnxruntime").get_available_providers()
+        providers = import_module("onnxruntime").get_available_providers()
     except ImportError:
         return frozenset()
     return frozenset(name for name in PROVIDERS if provider(name) in providers)
@@ -66,7 +66,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, graph: bytes, name: str, where: str, threads: int = 1) -> None:
         try:
-            ort = importlib.import_module("onnxruntime")
+            ort = import_module("onnxruntime")
         except ImportError as error:
             fix = "pip install 'kerasrt[cpu]'"
             raise BackendError("ONNX Runtime is not installed", where=where, fix=fix) from error

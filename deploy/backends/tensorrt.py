@@ -6,7 +6,6 @@ is used where it exists. Memory is allocated once, for the largest batch of the 
 
 from __future__ import annotations
 
-import importlib
 import math
 import threading
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import numpy as np
 
 from deploy.backends.buffers import Stream, TensorBuffer
 from deploy.errors import BackendError
+from deploy.interrupts import import_module
 from deploy.manifest import BATCH, TensorSpec
 from deploy.npz import Array
 from deploy.selection import ENGINES
@@ -36,7 +36,7 @@ class TensorRTBackend:
         self._buffers: dict[str, TensorBuffer] = {}
         self._stream: Stream | None = None
         try:
-            trt = importlib.import_module(ENGINES[name])
+            trt = import_module(ENGINES[name])
         except ImportError as error:
             extra = "rtx" if name == "tensorrt-rtx" else "tensorrt"
             fix = f"pip install 'kerasrt[{extra}]'"

@@ -7,7 +7,6 @@ Keras is imported inside the functions; nothing here needs the converters. Packa
 from __future__ import annotations
 
 import contextlib
-import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import InputError
+from deploy.interrupts import import_module
 from deploy.npz import Array
 from deploy.quiet import import_keras
 
@@ -90,7 +90,7 @@ def _keras() -> Any:
 def _register_layers() -> None:
     for entry in entry_points(group="kerasrt.keras_layers"):
         with contextlib.suppress(ImportError):  # a package that is only partly installed has nothing to add
-            importlib.import_module(entry.value)
+            import_module(entry.value)
 
 
 def _has_keys(result: Any, names: Sequence[str]) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from typing import Any
 
 from deploy.cli import add_backend_arguments, add_bundle_argument
 from deploy.errors import InputError
+from deploy.interrupts import import_module
 from deploy.parity import report
 from deploy.verify import verify
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _custom_object(text: str) -> tuple[str, Any]:
     module, _, name = text.partition(":")
     try:
-        return name, getattr(importlib.import_module(module), name)
+        return name, getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         fix = "write module:Class, and start where that module can be imported"
         raise InputError(f"cannot be imported ({error})", where=f"--custom-objects {text}", fix=fix) from error

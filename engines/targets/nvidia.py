@@ -7,14 +7,13 @@ good.
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deploy.errors import BuildError
+from deploy.interrupts import deferred
 from deploy.manifest import Profile
 
 _LOCK = threading.Lock()
@@ -59,7 +58,7 @@ def build(trt: Any, graph: bytes, profile: Profile, capabilities: Sequence[str] 
             config.num_compute_capabilities = len(capabilities)
             for index, name in enumerate(capabilities):
                 config.set_compute_capability(trt.ComputeCapability.__members__[name], index)
-        with _interruptible() as interrupted:
+        with deferred() as interrupted:
             config.progress_monitor = _monitor(trt, interrupted)
             engine = builder.build_serialized_network(network, config)
         del parser
@@ -149,17 +148,3 @@ def _monitor(trt: Any, interrupted: threading.Event) -> Any:
             pass
 
     return Monitor()
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """While it lasts, Ctrl-C sets the event instead of raising (which only the main thread can arrange)."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: event.set())
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -213,29 +213,6 @@ def test_precision_that_waits_for_a_gpu(digits: Path, image: Any, npz: Write, ru
     assert "needs an NVIDIA GPU" in err
 
 
-def test_ctrl_c(digits: Path, image: Any, npz: Write, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(infer, "load_inputs", interrupt)
-    code, out, err = run(infer, npz(image=image), "--bundle", digits)
-    assert (code, out, err) == (130, "", "error: interrupted\n")
-
-
-def test_ctrl_c_while_a_command_is_imported_is_one_line_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(name: str) -> ModuleType:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "_commands", lambda: {"build": "engines.build.command"})
-    monkeypatch.setattr(cli.importlib, "import_module", interrupt)
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["build"])
-    assert caught.value.code == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
-
-
 def test_inspect(digits: Path, run: Any) -> None:
     code, out, _ = run(inspect, "--bundle", digits, "--layers")
     assert code == 0

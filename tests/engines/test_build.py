@@ -52,8 +52,9 @@ def older(files: Path) -> Iterator[Path]:
 
 
 def command(*arguments: object, code: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs `kerasrt build` in a process of its own, behind ``code``."""
-    program = f"{code}\nfrom deploy.cli import run_module\nfrom engines.build import command\nrun_module(command)"
+    """Runs `kerasrt build` in a process of its own, behind ``code``; Ctrl-C works there, in a background job too."""
+    program = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += f"{code}\nfrom deploy.cli import run_module\nfrom engines.build import command\nrun_module(command)"
     line = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
