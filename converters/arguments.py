@@ -29,5 +29,11 @@ def parse_shapes(text: str | None) -> Shapes | None:
             raise ValueError("not an object of lists")
     except ValueError as error:
         expected = 'JSON such as {"image": [null, 224, 224, 3]}'
-        raise ConversionError(f"cannot be read ({error})", where="--shapes", expected=expected, found=text) from error
+        raise ConversionError(
+            f"cannot be read ({error})",
+            where="--shapes",
+            expected=expected,
+            found=text,
+            fix="quote it for the shell: '...' around it",
+        ) from error
     return shapes

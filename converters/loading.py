@@ -33,17 +33,26 @@ def load(
             unknown class.
     """
     path = Path(path)
-    classes = _custom_objects(custom_objects)
     if not path.exists():
         raise ConversionError(
-            "no such file", where=str(path), expected="a .keras, .h5 or .hdf5 file, or a SavedModel folder"
+            "no such file",
+            where=str(path),
+            expected="a .keras, .h5 or .hdf5 file, or a SavedModel folder",
+            fix="check the path",
         )
     if path.is_dir():
         if not (path / "saved_model.pb").exists():
-            raise ConversionError("this folder is not a SavedModel", where=str(path), expected="a saved_model.pb in it")
+            raise ConversionError(
+                "this folder is not a SavedModel",
+                where=str(path),
+                expected="a saved_model.pb in it",
+                found=", ".join(sorted(item.name for item in path.iterdir())[:5]) or "an empty folder",
+                fix="give the folder that model.export(path) wrote, or a .keras file",
+            )
         return _saved_model(path)
     _check_container(path)
     keras = import_keras()
+    classes = _custom_objects(custom_objects)  # now, as their modules import Keras too
 
     from converters import layers  # noqa: F401  (registers CBAM)
 
@@ -59,12 +68,15 @@ def _check_container(path: Path) -> None:
             f"unknown kind of model file '{suffix}'",
             where=str(path),
             expected=".keras, .h5, .hdf5 or a SavedModel folder",
+            fix="save the model with model.save('model.keras')",
         )
     try:
         with open(path, "rb") as stream:
             magic = stream.read(8)
     except OSError as error:
-        raise ConversionError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        raise ConversionError(
+            f"cannot be read ({error.strerror})", where=str(path), fix="give a file that you may read"
+        ) from error
     if suffix == ".keras" and not zipfile.is_zipfile(path):
         found = "an HDF5 file" if magic == _H5_MAGIC else f"{path.stat().st_size} bytes that are no zip archive"
         raise ConversionError(
@@ -142,7 +154,9 @@ def _saved_model(path: Path) -> Any:
     """A TensorFlow SavedModel as a Keras model around its serving signature."""
     keras = import_keras()
     if keras.backend.backend() != "tensorflow":
-        raise ConversionError("a SavedModel needs the TensorFlow backend of Keras", where=str(path))
+        raise ConversionError(
+            "a SavedModel needs the TensorFlow backend of Keras", where=str(path), fix="set KERAS_BACKEND=tensorflow"
+        )
     import tensorflow as tf
 
     with _clear_errors(path, trust_lambda=False):

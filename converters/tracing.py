@@ -198,6 +198,32 @@ def _capture(value: Any) -> Any:
     return value
 
 
+def input_tensors(model: Any, shapes: Mapping[str, Sequence[int | None]] | None = None) -> Any:
+    """The structure of KerasTensors that a built model is traced with, each of its input's name in the graph.
+
+    Raises ConversionError where the model was never built, and where ``shapes`` (as `trace` takes it) does not fit it.
+    """
+    structure = keras_internals.input_structure(model)
+    if structure is None or not model.built:
+        raise ConversionError(
+            "the model was never built, so its input shapes are unknown",
+            where=_name(model),
+            expected="a model that was called once, or built with build(input_shape)",
+            fix="call the model on one batch before converting it",
+        )
+    known = _input_names(structure)
+    for name in shapes or {}:
+        if name not in known:
+            raise ConversionError(
+                "the model has no input of that name",
+                where=f"--shapes {name}",
+                expected=" or ".join(known),
+                fix="name the model's own inputs",
+            )
+    names = iter(known)
+    return tree.map_structure(lambda x: _input(x, next(names), shapes or {}), structure)
+
+
 def trace(
     model: Any,
     *,
@@ -219,22 +245,7 @@ def trace(
         ConversionError: the model was never built, has an unknown size that a layer needs, or writes to its own state
             at inference (a stateful layer). The model is left as it was in every case.
     """
-    structure = keras_internals.input_structure(model)
-    if structure is None or not model.built:
-        raise ConversionError(
-            "the model was never built, so its input shapes are unknown",
-            where=_name(model),
-            expected="a model that was called once, or built with build(input_shape)",
-            fix="call the model on one batch before converting it",
-        )
-    known = _input_names(structure)
-    for name in shapes or {}:
-        if name not in known:
-            raise ConversionError(
-                "the model has no input of that name", where=f"--shapes {name}", expected=" or ".join(known)
-            )
-    names = iter(known)
-    inputs = tree.map_structure(lambda x: _input(x, next(names), shapes or {}), structure)
+    inputs = input_tensors(model, shapes)
     recorder = _Recorder(is_leaf, is_known, opening_of)
 
     def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -303,6 +314,7 @@ def _input(tensor: KerasTensor, name: str, shapes: Mapping[str, Sequence[int | N
                 "a size must be a positive integer, or null where it stays unknown",
                 where=f"--shapes {name}",
                 found=str(list(given)),
+                fix="give positive integers, null for the batch",
             )
         clash = len(given) != len(shape) or any(
             a is not None and b is not None and a != b for a, b in zip(shape, given, strict=False)

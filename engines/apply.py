@@ -34,7 +34,13 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     from engines.graphs import load, with_opset
 
     if target not in TARGETS:
-        raise BuildError("unknown target", where="target", expected=", ".join(TARGETS), found=repr(target))
+        raise BuildError(
+            "unknown target",
+            where="target",
+            expected=", ".join(TARGETS),
+            found=repr(target),
+            fix="give one of them",
+        )
     model = load(source)
     check(recipe, model)
     int8 = any(layer.precision == "int8" for layer in recipe.layers)

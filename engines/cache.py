@@ -18,7 +18,8 @@ import numpy as np
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.errors import BundleError, InputError
-from engines.user_code import class_hashes, layer_classes, module_hashes
+from engines.kinds import is_graph, is_keras
+from engines.user_code import as_recorded, class_hashes, layer_code, module_hashes
 
 PACKAGES = ( "kerasrt", "keras", "tensorflow", "jax", "torch", "numpy", "onnx", "onnx-ir", "onnxscript", "tf2onnx",
 "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx", "tensorrt_rtx_cu12",
@@ -52,7 +53,7 @@ def key(
     file is not there.
     """
     digest = hashlib.sha256()
-    own = [*classes, *(layer_classes(source) if _is_keras(source) else ())]
+    own = [*classes, *(layer_code(source) if is_keras(source) else ())]
     parts = [_content(source), *(f"{name} {_content(value)}" for name, value in data.items())]
     parts += [*module_hashes(modules), *class_hashes(own), f"Keras backend {_keras_backend()}"]
     if any(part.endswith("?") for part in parts):
@@ -62,13 +63,27 @@ def key(
     return digest.hexdigest()
 
 
+def with_code(wanted: str, names: Iterable[str]) -> str:
+    """The key with the code of a loaded model in it: ``names`` (``module:Class``) are those of its layers.
+
+    A file names a registered class but not where it is defined, which only loading the file tells; so a build records
+    the names in its bundle, and the next one can hash their source without loading anything.
+    """
+    names = sorted(names)
+    hashes = module_hashes(names)
+    if not wanted or any(part.endswith("?") for part in hashes):
+        return ""
+    return hashlib.sha256(json.dumps([wanted, names, hashes]).encode()).hexdigest() if names else wanted
+
+
 def up_to_date(folder: Path, wanted: str) -> Bundle | None:
     """The bundle in ``folder`` where it is the build of that key and every file of it is whole, else None."""
     if not wanted:
         return None
     try:
         bundle = open_bundle(folder)
-        if bundle.manifest.key != wanted:
+        recorded = bundle.manifest.provenance.get("code", [])
+        if not as_recorded(recorded) or bundle.manifest.key != with_code(wanted, recorded):
             return None
         bundle.check()
     except BundleError:
@@ -86,9 +101,9 @@ def _content(value: object) -> str:
         return _array(value)
     if isinstance(value, Mapping):
         return json.dumps({str(name): _array(np.asarray(array)) for name, array in value.items()}, sort_keys=True)
-    if hasattr(value, "SerializeToString"):
+    if is_graph(value):
         return hashlib.sha256(value.SerializeToString(deterministic=True)).hexdigest()
-    if _is_keras(value):
+    if is_keras(value):
         from converters.metadata import content_hash
 
         return content_hash(value)
@@ -133,10 +148,6 @@ def _code() -> str:
         for file in sorted((root / package).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _is_keras(value: object) -> bool:
-    return hasattr(value, "get_config") and hasattr(value, "variables")
 
 
 def _keras_backend() -> str:

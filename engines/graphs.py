@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from deploy.errors import BuildError
+from engines.kinds import is_file
 
 COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that multiply by weights: what INT8 is for, and what must appear in an engine in the asked precision."""
@@ -38,19 +38,39 @@ def load(source: object) -> ir.Model:
     """
     if isinstance(source, ir.Model):
         source = ir.to_proto(source)
-    if isinstance(source, str | Path):
+    path = str(source) if is_file(source) else ""
+    if path:
         try:
-            source = onnx.load(str(source))
+            source = onnx.load(path)
         except Exception as error:
-            raise BuildError(f"cannot be read as an ONNX graph ({error})", where=str(source)) from error
+            raise BuildError(
+                f"cannot be read as an ONNX graph ({first_line(error)})",
+                where=path,
+                expected="a whole .onnx file, its external data beside it",
+                fix="export or copy the file again",
+            ) from error
     if not isinstance(source, onnx.ModelProto):
-        raise BuildError("is not an ONNX graph", expected="a ModelProto or an .onnx path", found=type(source).__name__)
+        raise BuildError(
+            "is not an ONNX graph",
+            where=path or "graph",
+            expected="a ModelProto or an .onnx path",
+            found=type(source).__name__,
+            fix="convert a Keras model with converters.convert",
+        )
+    if not source.graph.node or not source.graph.output:
+        raise BuildError(
+            "is an ONNX graph without a node or an output",
+            where=path or "graph",
+            found=f"{len(source.graph.node)} nodes, {len(source.graph.output)} outputs",
+            fix="export or copy the file again",
+        )
     model = ir.from_proto(_inlined(source))
     seen: set[str] = set()
     for node in model.graph:
         if not node.name or node.name in seen:
             raise BuildError(
                 f"a {node.op_type} node has no name of its own, so no recipe can speak of it",
+                where=path or "graph",
                 found=repr(node.name),
                 fix="convert the Keras model with converters.convert, or give every node a unique name",
             )
@@ -67,7 +87,12 @@ def _inlined(source: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return shape_inference.infer_shapes(inliner.inline_local_functions(source), data_prop=True)
     except Exception as error:
-        raise BuildError(f"the graph's own functions cannot be written out ({error})") from error
+        raise BuildError(
+            f"the graph's own functions cannot be written out ({first_line(error)})",
+            where="graph",
+            found=", ".join(function.name for function in source.functions[:5]),
+            fix="inline them with onnx.inliner.inline_local_functions, and check the graph with onnx.checker",
+        ) from error
 
 
 def with_opset(model: ir.Model, minimum: int) -> ir.Model:
@@ -90,9 +115,15 @@ def with_opset(model: ir.Model, minimum: int) -> ir.Model:
         return ir.from_proto(version_converter.convert_version(ir.to_proto(model), minimum))
     except Exception as error:
         raise BuildError(
-            f"the graph cannot be raised from opset {version} to {minimum} ({error})",
+            f"the graph cannot be raised from opset {version} to {minimum} ({first_line(error)})",
+            where="graph",
             fix="export it at opset 19 or newer",
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, on one line."""
+    return (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]
 
 
 def is_float(value: ir.Value | None) -> bool:

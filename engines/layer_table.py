@@ -100,7 +100,7 @@ def read_builder(message: str) -> LayerTable:
     for line in filter(None, body.splitlines()):
         found = _ROW.match(line)
         if found is None:
-            raise BuildError("the builder prints its layers in a form this version does not know", found=line[:200])
+            raise _unknown_form("the builder prints its layers", line)
         name, kind, inputs, constants, outputs, tactic, nodes = found.groups()
         tensors = (_operands(inputs), _operands(constants), _operands(outputs))
         rows.append(Row(name, kind, *tensors, tactic, tuple(_NODE.findall(nodes))))
@@ -112,11 +112,14 @@ def read_inspector(text: str) -> LayerTable:
     try:
         layers = list(json.loads(text)["Layers"])
     except (ValueError, TypeError, KeyError) as error:
-        raise BuildError(
-            f"the engine inspector answers in a form this version does not know ({error!r})", found=text[:200]
-        ) from error
+        raise _unknown_form(f"the engine inspector answers ({error!r})", text) from error
     if any(not isinstance(layer, Mapping) for layer in layers):
-        raise BuildError("the engine was built without detailed profiling verbosity, so its layers have names only")
+        raise BuildError(
+            "the engine's layers have names only",
+            where="layer table",
+            expected="an engine built with detailed profiling verbosity",
+            fix="build the engine again with kerasrt build",
+        )
     return LayerTable(tuple(_inspected(layer) for layer in layers))
 
 
@@ -169,9 +172,18 @@ def _precision(row: Row) -> str:
     return "x".join(dict.fromkeys(types))
 
 
+def _unknown_form(who: str, found: str) -> BuildError:
+    return BuildError(
+        f"{who} in a form that this version of kerasrt does not know, so what it built cannot be checked",
+        where="layer table",
+        found=found[:200],
+        fix="use the builder's version that constraints.txt names, and report this line",
+    )
+
+
 def _operands(text: str) -> tuple[Operand, ...]:
     if rest := _OPERAND.sub("", text).strip(" ,"):
-        raise BuildError("the builder prints its tensors in a form this version does not know", found=rest[:200])
+        raise _unknown_form("the builder prints its tensors", rest)
     return tuple(Operand(n, _shape(d.split(",")), PRECISION.get(t, t)) for n, d, t in _OPERAND.findall(text))
 
 

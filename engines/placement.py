@@ -108,7 +108,11 @@ def _quantize_weights(model: ir.Model, node: ir.Node, scales: tuple[float, ...],
     channels = weights.array.shape[weights.axis]
     if len(scales) != channels:
         raise BuildError(
-            "wrong number of weight scales", where=f"layer {name}", expected=f"{channels}", found=f"{len(scales)}"
+            "wrong number of weight scales",
+            where=f"layer {name}",
+            expected=f"{channels}, one for each output channel",
+            found=f"{len(scales)}",
+            fix="make the recipe again from this model, or give the layer fp16",
         )
     along = [1] * weights.array.ndim
     along[weights.axis] = channels

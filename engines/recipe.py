@@ -104,7 +104,13 @@ def recipe(
 def check_precision(precision: str, where: str = "precision") -> None:
     """Raises BuildError where the precision is not one that recipes know."""
     if precision not in PRECISIONS:
-        raise BuildError("unknown precision", where=where, expected=", ".join(PRECISIONS), found=repr(precision))
+        raise BuildError(
+            "unknown precision",
+            where=where,
+            expected=", ".join(PRECISIONS),
+            found=repr(precision),
+            fix="give one of them; kerasrt build takes several, separated by commas",
+        )
 
 
 def write_recipe(value: Recipe, path: Path | str) -> None:
@@ -119,11 +125,20 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BuildError(f"cannot be read as a recipe ({error})", where=str(path)) from error
+        raise BuildError(
+            f"cannot be read as a recipe ({error})",
+            where=str(path),
+            expected="the JSON of a recipe.*.json in a bundle",
+            fix="undo the last edit, or make the recipe again",
+        ) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BuildError(
-            "is a recipe of another version", where=str(path), expected=f"schema {SCHEMA}", found=str(found)
+            "is a recipe of another version",
+            where=str(path),
+            expected=f"schema {SCHEMA}",
+            found=str(found),
+            fix="make it again with this version",
         )
     try:
         layers = tuple(
@@ -132,7 +147,12 @@ def read_recipe(path: Path | str) -> Recipe:
         activations = tuple(ActivationScale(**row) for row in data["activations"])
         result = Recipe(**{**data, "layers": layers, "activations": activations})
     except (KeyError, TypeError, AttributeError) as error:
-        raise BuildError(f"a field is missing or unknown ({error})", where=str(path)) from error
+        raise BuildError(
+            f"a field is missing or unknown ({error})",
+            where=str(path),
+            expected="the fields of a recipe.*.json in a bundle",
+            fix="undo the last edit, or make the recipe again",
+        ) from error
     _check_fields(result, str(path))
     return result
 
@@ -141,17 +161,29 @@ def _check_fields(value: Recipe, where: str) -> None:
     check_precision(value.precision, where)
     check_precision(value.base, where)
     if value.base == "int8":
-        raise BuildError("the base must be a floating type", where=where, expected="fp32 or fp16", found="int8")
+        raise BuildError(
+            "the base must be a floating type",
+            where=where,
+            expected="fp32 or fp16",
+            found="int8",
+            fix="give the base fp16, and int8 to the layers",
+        )
     for layer in value.layers:
         check_precision(layer.precision, f"{where}, layer {layer.name}")
         if not all(_is_scale(scale) for scale in layer.weight_scales):
-            raise BuildError("a weight scale is not a positive number", where=f"{where}, layer {layer.name}")
+            raise BuildError(
+                "a weight scale is not a positive number",
+                where=f"{where}, layer {layer.name}",
+                found=", ".join(str(scale) for scale in layer.weight_scales if not _is_scale(scale)),
+                fix="undo the last edit, or make the recipe again",
+            )
     for activation in value.activations:
         if not _is_scale(activation.scale):
             raise BuildError(
                 "the scale is not a positive number",
                 where=f"{where}, value {activation.value}",
                 found=str(activation.scale),
+                fix="undo the last edit, or make the recipe again",
             )
         limits = (activation.minimum, activation.maximum)
         if not (all(map(_is_finite, limits)) and limits[0] <= limits[1]):
@@ -160,6 +192,7 @@ def _check_fields(value: Recipe, where: str) -> None:
                 where=f"{where}, value {activation.value}",
                 expected="two numbers, minimum <= maximum",
                 found=f"{limits[0]}, {limits[1]}",
+                fix="undo the last edit, or make the recipe again",
             )
 
 

@@ -10,6 +10,7 @@ from deploy.errors import BuildError
 from engines.calibration.collect import collect
 from engines.calibration.ranges import Ranges
 from engines.graphs import compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
+from engines.kinds import is_keras
 from engines.recipe import INT8_MAXIMUM, ActivationScale, LayerPrecision, Recipe
 
 FP16_MAXIMUM = 65504.0
@@ -29,7 +30,7 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
     constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
     refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included).
     """
-    if _is_keras(source):
+    if is_keras(source):
         from converters import convert
 
         source = convert(source)
@@ -66,10 +67,6 @@ def weight_scales(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.f
     """One scale per output channel: amax / 127. A channel of zeros, which any scale represents, gets 1."""
     amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis))
     return np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
-
-
-def _is_keras(source: object) -> bool:
-    return any(base.__module__.partition(".")[0] == "keras" for base in type(source).__mro__)
 
 
 def _fp32(node: ir.Node) -> LayerPrecision:

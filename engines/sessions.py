@@ -11,6 +11,7 @@ import onnx_ir as ir
 from deploy.errors import BuildError
 from deploy.manifest import BATCH, TensorSpec
 from deploy.npz import Array
+from engines.graphs import first_line
 
 
 def session(model: ir.Model | bytes, optimize: bool) -> Any:
@@ -34,7 +35,11 @@ def session(model: ir.Model | bytes, optimize: bool) -> Any:
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise BuildError(f"ONNX Runtime does not take the graph ({_first_line(error)})") from error
+        raise BuildError(
+            f"ONNX Runtime does not take the graph ({first_line(error)})",
+            where="graph",
+            fix="check the graph with onnx.checker.check_model(path, full_check=True), and export it again",
+        ) from error
 
 
 def run_bytes(graph: bytes, inputs: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
@@ -65,7 +70,3 @@ def _spec(value: ir.Value) -> TensorSpec:
         else:
             shape.append(BATCH if axis == 0 else str(size.value or f"axis{axis}"))
     return TensorSpec(value.name or "", tuple(shape), str(np.dtype(value.dtype.numpy())))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]

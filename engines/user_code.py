@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 _KNOWN = frozenset({"keras", "tensorflow", "converters", "engines", "deploy", "builtins"})
@@ -20,7 +21,11 @@ def module_hashes(names: Iterable[str]) -> list[str]:
     """
     found = []
     for name in names:
-        top = name.partition(":")[0].partition(".")[0]
+        module = name.partition(":")[0]
+        top = module.partition(".")[0]
+        if module in sys.modules:
+            found.append(_module(module))
+            continue
         try:
             spec = importlib.util.find_spec(top)
         except (ImportError, ValueError):
@@ -43,11 +48,31 @@ def class_hashes(things: Iterable[Any]) -> list[str]:
     return [_module(name) for name in sorted(modules) if name.partition(".")[0] not in _KNOWN]
 
 
-def layer_classes(model: Any) -> Iterator[type]:
-    """The classes of a Keras model and of all its layers."""
+def layer_code(model: Any) -> Iterator[Any]:
+    """The classes of a Keras model and of all its layers, and the functions that these hold (activations)."""
     yield type(model)
     for layer in model._flatten_layers():
         yield type(layer)
+        yield from (value for value in vars(layer).values() if isinstance(value, FunctionType))
+
+
+def code_names(things: Iterable[Any]) -> list[str]:
+    """``module:Class`` of those that are the user's own."""
+    names = {f"{thing.__module__}:{thing.__qualname__}" for thing in things}
+    return sorted(name for name in names if name.partition(":")[0].partition(".")[0] not in _KNOWN)
+
+
+def as_recorded(names: Iterable[str]) -> bool:
+    """Whether the classes that are registered with Keras now are those of ``names``, where one is called the same.
+
+    While Keras is not imported nothing is registered.
+    """
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return True
+    now = {thing.__qualname__: thing.__module__ for thing in keras.saving.get_custom_objects().values()}
+    parts = (name.partition(":") for name in names)
+    return all(now.get(called, module) == module for module, _, called in parts)
 
 
 def _module(name: str) -> str:

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.bundle import CURRENT, Bundle, artifact, open_bundle, set_current, write_manifest
-from deploy.files import replacing_folder
-from deploy.manifest import Manifest, Profile
+from deploy.bundle import CURRENT, Bundle, open_bundle, set_current
+from deploy.manifest import Profile
 from engines.build import options as checked
 from engines.build.options import Options
 
 if TYPE_CHECKING:
     from deploy.golden import Golden
+    from engines.build.data import Data
     from engines.build.progress import Progress
     from engines.build.source import Source
     from engines.build.steps import Made
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def build(
     source: Any,
     output: Path | str,
-    precision: str | Sequence[str] = "fp16,int8",
+    precision: str | Sequence[str] | None = None,
     target: str = "auto",
     calibration: Any = None,
     sample: Any = None,
@@ -47,7 +47,8 @@ def build(
         source: a .keras, .h5 or .onnx file, a SavedModel folder, a keras.Model or an `onnx.ModelProto`.
         output: the bundle's folder; an older bundle there is replaced at the end. In a folder ``build``, ``current``
             beside it is made to name it.
-        precision: fp32, fp16, int8: which engines to build beside the FP32 graph, which is always there.
+        precision: fp32, fp16, int8: which engines to build beside the FP32 graph, which is always there; fp16 and
+            int8 when None, as far as the target computes in them.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
         calibration: real samples for INT8: an .npz path, arrays by input name, or an iterable of such.
         sample: real inputs (an .npz path or arrays by input name) for the golden pairs; else calibration samples.
@@ -69,82 +70,103 @@ def build(
     from engines.build.progress import Progress
     from engines.targets.base import find
 
-    output = checked.output_folder(output)
     chosen = find(target)
-    wanted = checked.precisions(precision)
-    left_out = [p for p in wanted if target == "auto" and chosen.name == "onnxruntime" and p == "fp16"]
+    wanted, left_out = checked.precisions(precision, chosen, auto=target == "auto")
     asked = Options(
-        source=source,
-        output=output,
-        precisions=tuple(p for p in wanted if p not in left_out),
-        target=chosen.name,
-        calibration=calibration,
-        sample=sample,
-        profile=profile,
-        shapes=shapes,
-        name=name or output.name,
-        labels=tuple(labels),
-        task=task,
-        custom_objects=custom_objects,
-        trust_lambda=trust_lambda,
+        source,
+        checked.output_folder(output),
+        wanted,
+        chosen.name,
+        calibration,
+        sample,
+        profile,
+        shapes,
+        name or Path(output).name,
+        tuple(labels),
+        task,
+        custom_objects,
+        trust_lambda,
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}
     key = cache.key(source, data, asked.content(), asked.modules(), asked.classes())
-    bundle = None if force else cache.up_to_date(output, key)
-    if bundle is not None:
-        if not quiet:
-            print(f"{output} is up to date")
-        _name_current(output)
-        return bundle
-    progress = Progress(quiet)
-    progress.say(f"[bold]{asked.name}[/] -> {output}", f"for {chosen.name} {chosen.version()}")
-    for left in left_out:
-        progress.warn(f"{left} is left out: ONNX Runtime's CPU does not compute in it (pip install 'kerasrt[rtx]')")
-    _build(asked, chosen, key, progress)
-    _name_current(output)
-    return open_bundle(output)
+    bundle = None if force else cache.up_to_date(asked.output, key)
+    if bundle is None:
+        progress = Progress(quiet)
+        progress.say(f"[bold]{asked.name}[/] -> {asked.output}", f"for {chosen.name} {chosen.version()}")
+        for left in left_out:
+            progress.warn(f"{left} is left out: {chosen.name} does not compute in it")
+        bundle = _build(asked, chosen, key, progress)
+    elif not quiet:
+        print(f"{asked.output} is up to date")
+    _name_current(asked.output)
+    return bundle
 
 
-def _build(asked: Options, target: Target, key: str, progress: Progress) -> None:
+def _build(asked: Options, target: Target, key: str, progress: Progress) -> Bundle:
     """Everything is made first and written last, so that a failure or Ctrl-C leaves no trace."""
-    from engines.build import golden as pairs
-    from engines.build import parity
-    from engines.build.source import load, require_finite, sensitivity
+    from engines.build.write import write
+
+    source, data = _converted(asked, target, progress)
+    golden, changes = _compared(source, data, progress)
+    made = _precisions(asked, target, source, golden, data, progress)
+    with progress.step("write") as notes:
+        manifest = write(asked, target, source, golden, data.origin, changes, made, key)
+        notes.append(f"{len(manifest.artifacts)} files, {sum(a.bytes for a in manifest.artifacts) / (1 << 20):.1f} MiB")
+    _summary(made, progress)
+    return open_bundle(asked.output)
+
+
+def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Source, Data]:
+    """The FP32 graph, and the real inputs: these are held against the model before it is converted."""
+    from engines.build.data import FEW, read
+    from engines.build.source import check_labels, convert, load, require_sizes
 
     with progress.step("convert") as notes:
-        source = load(asked)
+        opened = load(asked)
+        data = read(opened.inputs, asked.sample, asked.calibration)
+        if not target.open_sizes:
+            require_sizes(opened, {} if data.origin == "random" else data.golden, asked)
+        source = convert(opened, asked)
+        check_labels(asked.labels, source.outputs)
         notes.append(f"{len(source.model.graph)} nodes")
-    with progress.step("reference") as notes:
-        given, origin, calibration = pairs.inputs(source.inputs, asked.sample, asked.calibration)
-        outputs, layers = source.reference(given, layers=True)
-        require_finite(outputs)
-        golden = pairs.keep(source.layers, given, outputs, layers)
-        changes = sensitivity(source, given, outputs)
-        notes += [f"{golden.batch} samples from {origin}", f"{len(golden.layers)} layers kept"]
-    if origin == "random":
+    if data.origin == "random":
         progress.warn("no sample, no calibration data: the golden inputs are random and prove little (--sample NPZ)")
+    if "int8" in asked.precisions and data.count is not None and data.count < FEW:
+        progress.warn(
+            f"only {data.count} calibration samples: the ranges of INT8 come from them alone, give {FEW} or more"
+        )
+    return source, data
+
+
+def _compared(source: Source, data: Data, progress: Progress) -> tuple[Golden, dict[str, float]]:
+    """The golden pairs, and per output the sensitivity of the reference, once the FP32 graph was found equal to it."""
+    from engines.build import golden as pairs
+    from engines.build import parity
+
+    with progress.step("reference") as notes:
+        outputs, layers = source.reference(data.golden, layers=True)
+        parity.require_finite(outputs)
+        golden = pairs.keep(source.layers, data.golden, outputs, layers)
+        changes = parity.sensitivity(source, data.golden, outputs)
+        notes += [f"{golden.batch} samples from {data.origin}", f"{len(golden.layers)} layers kept"]
     with progress.step("parity") as notes:
         errors = parity.check(source, golden, changes)
         notes.append(f"FP32 graph equals {source.provenance['reference']} within {max(errors.values()):.1e}")
-    made = _precisions(asked, target, source, golden, calibration, progress)
-    with progress.step("write") as notes:
-        manifest = _write(asked, target, source, golden, origin, changes, made, key)
-        notes.append(f"{len(manifest.artifacts)} files, {sum(a.bytes for a in manifest.artifacts) / (1 << 20):.1f} MiB")
-    _summary(made, progress)
+    return golden, changes
 
 
 def _precisions(
-    asked: Options, target: Target, source: Source, golden: Golden, calibration: Any, progress: Progress
+    asked: Options, target: Target, source: Source, golden: Golden, data: Data, progress: Progress
 ) -> list[Made]:
     from engines.build.steps import make, worst
     from engines.calibration.collect import collect
     from engines.rules import decide
 
     ranges = None
-    if calibration is not None or "fp16" in asked.precisions:
+    if data.calibration is not None or "fp16" in asked.precisions:
         with progress.step("calibrate") as notes:
-            ranges = collect(source.model, golden.inputs if calibration is None else calibration)
+            ranges = collect(source.model, golden.inputs if data.calibration is None else data.calibration)
             notes.append(f"{ranges.samples} samples, range of {len(ranges.minimum)} values")
     made = []
     for precision in asked.precisions:
@@ -155,50 +177,6 @@ def _precisions(
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)
     return made
-
-
-def _write(
-    asked: Options,
-    target: Target,
-    source: Source,
-    golden: Golden,
-    origin: str,
-    changes: dict[str, float],
-    made: list[Made],
-    key: str,
-) -> Manifest:
-    """Writes the bundle into a folder beside the output, and puts it in its place when it is whole."""
-    import onnx_ir
-
-    from deploy.golden import FILE, write_golden
-    from engines.build.steps import File
-    from engines.cache import versions
-
-    graph = onnx_ir.to_proto(source.model).SerializeToString()
-    files = [File("model.onnx", graph, "graph", "fp32"), *(file for one in made for file in one.files)]
-    with replacing_folder(asked.output) as folder:
-        for file in files:
-            (folder / file.name).write_bytes(file.data)
-        write_golden(folder, golden)
-        artifacts = [artifact(folder, f.name, f.kind, f.precision, f.target, details=f.details) for f in files]
-        manifest = Manifest(
-            name=asked.name,
-            inputs=source.inputs,
-            outputs=source.outputs,
-            artifacts=(*artifacts, artifact(folder, FILE, "golden")),
-            layers=source.layers,
-            profile=asked.profile,
-            task=asked.task,
-            labels=asked.labels,
-            sensitivity=changes,
-            simulated={one.recipe.precision: one.simulated for one in made},
-            versions=versions(),
-            provenance={**source.provenance, "golden": origin, "target": f"{target.name} {target.version()}"},
-            commands={one.recipe.precision: one.command for one in made if one.command},
-            key=key,
-        )
-        write_manifest(folder, manifest)
-    return manifest
 
 
 def _name_current(output: Path) -> None:

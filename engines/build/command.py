@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", help="a .keras, .h5 or .onnx file, or a SavedModel folder")
     add("-o", "--output", required=True, metavar="FOLDER", help="the bundle to write, e.g. build/name")
-    add("--precision", default="fp16,int8", help="engines beside the FP32 graph: fp32, fp16, int8 (default: fp16,int8)")
+    add("--precision", help="engines beside the FP32 graph: fp32, fp16, int8 (default: fp16,int8 if the target can)")
     add("--target", default="auto", help="tensorrt, tensorrt-rtx, onnxruntime (default: the first this machine can)")
     add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input")
     add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
@@ -38,7 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.target,
         arguments.calibration,
         arguments.sample,
-        Profile(arguments.min_batch, arguments.opt_batch or arguments.min_batch, arguments.max_batch),
+        Profile(
+            arguments.min_batch,
+            arguments.min_batch if arguments.opt_batch is None else arguments.opt_batch,
+            arguments.max_batch,
+        ),
         parse_shapes(arguments.shapes),
         arguments.name,
         tuple(label.strip() for label in arguments.labels.split(",") if label.strip()),

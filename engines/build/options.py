@@ -7,18 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploy.bundle import CURRENT
 from deploy.errors import BuildError, InputError, KerasrtError
 from deploy.gpu import gpus
 from deploy.manifest import MANIFEST, Profile
-from engines.recipe import PRECISIONS
+from engines.build.data import check_headers
+from engines.kinds import is_file, is_graph, is_keras
+from engines.recipe import check_precision
+
+if TYPE_CHECKING:
+    from engines.targets.base import Target
 
 WRITTEN = (MANIFEST, "golden.npz", "model*.onnx", "recipe.*.json", "layers.*.json", "*.engine")
 """Names of the files in a bundle."""
 
 TASKS = ("", "classification", "regression")
+
+DEFAULT = ("fp16", "int8")
+"""Precisions built where none is asked for, as far as the target can compute in them."""
 
 
 @dataclass(frozen=True)
@@ -64,40 +72,84 @@ class Options:
         return tuple(self.custom_objects.values()) if isinstance(self.custom_objects, Mapping) else ()
 
 
-def precisions(text: str | Sequence[str]) -> tuple[str, ...]:
-    """``"fp16,int8"`` or a sequence, each once. Raises BuildError for a name that is not known."""
-    names = [part.strip().lower() for part in (text.split(",") if isinstance(text, str) else text)]
-    for name in names:
-        if name not in PRECISIONS:
-            raise BuildError("unknown precision", where="precision", expected=", ".join(PRECISIONS), found=repr(name))
-    return tuple(dict.fromkeys(names))
+def precisions(
+    asked: str | Sequence[str] | None, target: Target, auto: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which precisions to build, each once, and which of them are left out because the target cannot compute in them.
+
+    ``asked``: ``"fp16,int8"``, a sequence, or None for `DEFAULT`. What was asked for by name of a target that was
+    chosen by name (not ``auto``) is never left out. Raises BuildError for that, for a name that is not known, and where
+    nothing is left.
+    """
+    names = DEFAULT if asked is None else asked.split(",") if isinstance(asked, str) else asked
+    wanted = tuple(dict.fromkeys(name.strip().lower() for name in names))
+    for name in wanted:
+        check_precision(name)
+    possible = tuple(name for name in wanted if name in target.precisions)
+    left_out = tuple(name for name in wanted if name not in target.precisions)
+    if left_out and asked is not None and not (auto and possible):
+        raise BuildError(
+            f"{target.name} does not compute in {left_out[0]}",
+            where="precision",
+            expected=", ".join(target.precisions),
+            found=", ".join(wanted),
+            fix=f"--precision {','.join(possible) or target.precisions[-1]}, or another --target",
+        )
+    return possible, left_out
 
 
 def check(options: Options) -> None:
     """Raises BuildError or KerasrtError for what could only fail later."""
+    _check_source(options.source)
     profile = options.profile
-    if isinstance(options.source, str | Path) and not Path(options.source).exists():
-        raise InputError(
-            "no such file", where=str(options.source), expected="a .keras, .h5 or .onnx file, or a SavedModel"
-        )
     if not 1 <= profile.minimum <= profile.optimum <= profile.maximum:
         raise BuildError(
             "impossible batch sizes",
             where="profile",
             expected="1 <= minimum <= optimum <= maximum",
             found=f"{profile.minimum}, {profile.optimum}, {profile.maximum}",
+            fix="--min-batch 1 --opt-batch 1 --max-batch 8, or others in that order",
         )
     if options.task not in TASKS:
-        raise BuildError("unknown task", where="task", expected=" or ".join(TASKS[1:]), found=repr(options.task))
+        raise BuildError(
+            "unknown task",
+            where="task",
+            expected=" or ".join(TASKS[1:]),
+            found=repr(options.task),
+            fix="leave it out where it is neither",
+        )
+    if options.labels and options.task == "regression":
+        raise BuildError(
+            "labels name the classes of a classifier, and the task is regression",
+            where="labels",
+            found=", ".join(options.labels[:5]),
+            fix="--task classification, or leave the labels out",
+        )
     if "int8" in options.precisions and options.calibration is None:
         raise BuildError(
             "INT8 needs calibration data: real inputs that show the range of every activation",
             where="calibration",
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input (--calibration NPZ), "
-            "or leave INT8 out (--precision fp16)",
+            f"or leave INT8 out (--precision {','.join(p for p in options.precisions if p != 'int8') or 'fp32'})",
         )
+    check_headers(options.calibration)
+    check_headers(options.sample)
     _check_output(options.output)
+
+
+def _check_source(source: object) -> None:
+    expected = "a .keras, .h5 or .onnx file, or the folder of a SavedModel"
+    if not (is_file(source) or is_keras(source) or is_graph(source)):
+        raise BuildError(
+            "this is no model that can be built",
+            where="source",
+            expected=f"{expected}; a keras.Model of Keras 3 or an onnx.ModelProto",
+            found=f"{type(source).__module__}.{type(source).__qualname__}",
+            fix="save a model of another kind as .h5 or .onnx, and build that file",
+        )
+    if is_file(source) and not Path(source).exists():
+        raise InputError("no such file", where=str(source), expected=expected, fix="check the path")
 
 
 def output_folder(output: Path | str) -> Path:

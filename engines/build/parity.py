@@ -1,4 +1,4 @@
-"""The parity check of a build: the FP32 graph against Keras, before anything is written."""
+"""The parity check of a build: the FP32 graph against Keras, before anything is written, and Keras against itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deploy.errors import ParityError
+from deploy.errors import KerasrtError, ParityError
 from deploy.golden import Golden
+from deploy.npz import Array
 from deploy.parity.metrics import measure
 from deploy.parity.thresholds import threshold
 from engines.build.source import Source, run_graph
@@ -48,3 +49,36 @@ def _first_diverging(source: Source, golden: Golden, sensitivity: float) -> str:
         if not bound.holds(measure(golden.layers[layer.path], found)):
             return layer.path
     return ""
+
+
+def sensitivity(source: Source, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, float]:
+    """Per output, the largest change under three random elementwise ±2e-7 relative changes of the inputs.
+
+    Relative to the output's largest magnitude; computed by the reference itself, so it is the model's conditioning and
+    not an error of the conversion.
+    """
+    found = dict.fromkeys(outputs, 0.0)
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        changed = {name: _perturbed(array, random) for name, array in inputs.items()}
+        for name, array in source.reference(changed)[0].items():
+            found[name] = max(found[name], measure(outputs[name], array).relative)
+    return found
+
+
+def _perturbed(array: Array, random: np.random.Generator) -> Array:
+    if array.dtype.kind != "f":
+        return array
+    factor = 1 + 2e-7 * random.choice([-1.0, 1.0], size=array.shape)
+    return np.asarray(array * factor, array.dtype)
+
+
+def require_finite(outputs: Mapping[str, Array]) -> None:
+    """Raises KerasrtError where the reference itself gives NaN or infinity: nothing could be compared with it."""
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise KerasrtError(
+                f"output {name} of the Keras model is NaN or infinite on the sample inputs",
+                where="golden pairs",
+                fix="give a sample input on which the model works, or mend its weights",
+            )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from deploy.errors import BuildError, KerasrtError
+from deploy.errors import BuildError
 from deploy.files import sha256
-from deploy.manifest import LayerOutput, TensorSpec
+from deploy.manifest import BATCH, LayerOutput, TensorSpec
 from deploy.npz import Array
+from engines.kinds import is_file, is_graph
+from engines.user_code import code_names, layer_code
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from engines.build.options import Options
 
 Reference = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was read and not yet converted: what it takes is known already.
+
+    ``model`` is a keras.Model (``is_keras``) or the FP32 graph that was given.
+    """
+
+    model: Any
+    is_keras: bool
+    inputs: tuple[TensorSpec, ...]
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,32 +81,89 @@ def run_graph(model: onnx_ir.Model, inputs: Mapping[str, Array], extra: Sequence
     return run_bytes(graph, inputs, [*(spec.name for spec in output_specs(model)), *extra])
 
 
-def load(options: Options) -> Source:
-    """Loads and converts the model of a build. Raises ConversionError or BuildError."""
+def load(options: Options) -> Opened:
+    """Reads the model of a build. Raises ConversionError or BuildError."""
     source = options.source
-    if isinstance(source, str | Path) and Path(source).suffix != ".onnx":
-        from converters.loading import load as load_model
+    path = Path(source) if is_file(source) else None
+    hashed: dict[str, Any] = {"sha256": sha256(path)} if path is not None and path.is_file() else {}
+    if is_graph(source) or (path is not None and path.suffix == ".onnx"):
+        called = path.name if path is not None else "an ONNX graph in memory"
+        return _open_graph(options, {"source": called, **hashed, "reference": "onnxruntime"})
+    if path is None:
+        return _open_keras(source, options, {"source": "a Keras model in memory", "reference": "keras"})
+    from converters.loading import load as load_model
 
-        path = Path(source)
-        model = load_model(path, options.custom_objects, trust_lambda=options.trust_lambda)
-        hashed = {"sha256": sha256(path)} if path.is_file() else {}
-        return _from_keras(model, options, {"source": path.name, **hashed})
-    if isinstance(source, str | Path):
-        if not Path(source).is_file():
-            raise BuildError("no such file", where=str(source), expected="an .onnx, .keras or .h5 file")
-        return _from_graph(options, {"source": Path(source).name, "sha256": sha256(Path(source))})
-    if hasattr(source, "SerializeToString"):
-        return _from_graph(options, {"source": "an ONNX graph in memory"})
-    return _from_keras(source, options, {"source": "a Keras model in memory"})
+    model = load_model(path, options.custom_objects, trust_lambda=options.trust_lambda)
+    found = {"source": path.name, **hashed, "code": code_names(layer_code(model)), "reference": "keras"}
+    return _open_keras(model, options, found)
 
 
-def _from_keras(model: Any, options: Options, provenance: dict[str, Any]) -> Source:
+def _open_keras(model: Any, options: Options, provenance: dict[str, Any]) -> Opened:
+    import keras
+
+    from converters.tracing import input_tensors
+
+    tensors = keras.tree.flatten(input_tensors(model, options.shapes))
+    return Opened(model, True, tuple(_spec(tensor) for tensor in tensors), provenance)
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    """A Keras input in the terms of graphs: an open size has a name."""
+    sizes = [f"{tensor.name}_{axis}" if size is None else int(size) for axis, size in enumerate(tensor.shape)]
+    return TensorSpec(tensor.name, (BATCH if tensor.shape[0] is None else sizes[0], *sizes[1:]), str(tensor.dtype))
+
+
+def _open_graph(options: Options, provenance: dict[str, Any]) -> Opened:
+    from engines import graphs
+    from engines.sessions import input_specs
+
+    if options.shapes is not None:
+        raise BuildError("shapes can only be set for a Keras model", where="shapes", fix="set them in the ONNX graph")
+    model = graphs.load(options.source)
+    return Opened(model, False, input_specs(model), provenance)
+
+
+def require_sizes(opened: Opened, samples: Mapping[str, Array], options: Options) -> None:
+    """Raises BuildError where a size other than the batch is open, with the argument that closes it.
+
+    An engine's optimization profile spans batches alone. ``samples``: inputs by name whose sizes are proposed; empty
+    where none were given.
+    """
+    unknown = [spec for spec in opened.inputs if any(isinstance(size, str) for size in spec.shape[1:])]
+    if not unknown:
+        return
+    shapes = {spec.name: _proposed(spec, samples) for spec in unknown}
+    fix = f"--shapes '{json.dumps(shapes)}'" + (" (the sizes of your samples)" if samples else " (with your own sizes)")
+    if not opened.is_keras:
+        size = next(size for size in unknown[0].shape[1:] if isinstance(size, str))
+        line = f"python -m onnxruntime.tools.make_dynamic_shape_fixed --dim_param {size} --dim_value N"
+        fix = f"{line} {options.source if is_file(options.source) else 'model.onnx'} fixed.onnx"
+    raise BuildError(
+        "has a size that is not known, other than the batch",
+        where=f"input {unknown[0].name}",
+        expected=f"known sizes, which an engine for {options.target} needs",
+        found="(" + ", ".join("?" if isinstance(size, str) else str(size) for size in unknown[0].shape) + ")",
+        fix=fix,
+    )
+
+
+def _proposed(spec: TensorSpec, samples: Mapping[str, Array]) -> list[int | None]:
+    """A shape for ``--shapes``: the samples' own sizes, or 224, that of ImageNet's models."""
+    found = samples[spec.name].shape if spec.name in samples else (224,) * len(spec.shape)
+    batch = spec.shape[0] if isinstance(spec.shape[0], int) else None
+    return [batch, *(size if isinstance(size, int) else found[axis] for axis, size in enumerate(spec.shape[1:], 1))]
+
+
+def convert(opened: Opened, options: Options) -> Source:
+    """The FP32 graph of the model. Raises ConversionError or BuildError."""
+    if not opened.is_keras:
+        return Source(opened.model, None, (), opened.provenance)
     from converters.convert import convert_model
 
-    conversion = convert_model(model, shapes=options.shapes)
+    conversion = convert_model(opened.model, shapes=options.shapes)
     _require_fp32(conversion.model)
-    found = {**provenance, **conversion.model.metadata_props, "reference": "keras"}
-    return Source(conversion.model, model, conversion.layers, found)
+    provenance = {**opened.provenance, **conversion.model.metadata_props}
+    return Source(conversion.model, opened.model, conversion.layers, provenance)
 
 
 def _require_fp32(model: onnx_ir.Model) -> None:
@@ -109,44 +180,14 @@ def _require_fp32(model: onnx_ir.Model) -> None:
                 )
 
 
-def _from_graph(options: Options, provenance: dict[str, Any]) -> Source:
-    from engines import graphs
-
-    if options.shapes is not None:
-        raise BuildError("shapes can only be set for a Keras model", where="shapes", fix="set them in the ONNX graph")
-    return Source(graphs.load(options.source), None, (), {**provenance, "reference": "onnxruntime"})
-
-
-def sensitivity(source: Source, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, float]:
-    """Per output, the largest change under three random elementwise ±2e-7 relative changes of the inputs.
-
-    Relative to the output's largest magnitude; computed by the reference itself, so it is the model's conditioning and
-    not an error of the conversion.
-    """
-    from deploy.parity.metrics import measure
-
-    found = dict.fromkeys(outputs, 0.0)
-    for seed in range(3):
-        random = np.random.default_rng(seed)
-        changed = {name: _perturbed(array, random) for name, array in inputs.items()}
-        for name, array in source.reference(changed)[0].items():
-            found[name] = max(found[name], measure(outputs[name], array).relative)
-    return found
-
-
-def _perturbed(array: Array, random: np.random.Generator) -> Array:
-    if array.dtype.kind != "f":
-        return array
-    factor = 1 + 2e-7 * random.choice([-1.0, 1.0], size=array.shape)
-    return np.asarray(array * factor, array.dtype)
-
-
-def require_finite(outputs: Mapping[str, Array]) -> None:
-    """Raises KerasrtError where the reference itself gives NaN or infinity: nothing could be compared with it."""
-    for name, array in outputs.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise KerasrtError(
-                f"output {name} of the Keras model is NaN or infinite on the sample inputs",
-                where="golden pairs",
-                fix="give a sample input on which the model works, or mend its weights",
-            )
+def check_labels(labels: Sequence[str], outputs: tuple[TensorSpec, ...]) -> None:
+    """Raises BuildError where there are labels and no output has as many classes."""
+    classes = {spec.name: spec.shape[-1] for spec in outputs if len(spec.shape) > 1}
+    if labels and len(labels) not in classes.values():
+        raise BuildError(
+            "there are not as many labels as classes",
+            where="labels",
+            expected=", ".join(f"{size} for output {name}" for name, size in classes.items()) or "no labels",
+            found=str(len(labels)),
+            fix="name every class once, in the order of the output",
+        )

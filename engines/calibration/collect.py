@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from engines.calibration.data import Batch, batches, provenance
+from engines.calibration.data import batches, filled, provenance
 from engines.calibration.ranges import MinMax, Ranges
 from engines.graphs import is_float, load, name_of
 from engines.sessions import input_specs, session
@@ -61,13 +61,6 @@ def _exposed(model: ir.Model) -> tuple[Run, list[str], int]:
 
     per_sample = 4 * sum(_elements(value) for value in values)
     return run, names, max(1, min(BATCH, MEMORY // max(per_sample, 1)))
-
-
-def filled(batch: Batch, fixed: int | None) -> Batch:
-    """A batch too small for a graph with a fixed batch, filled up with its last sample: no range changes by that."""
-    if fixed is None:
-        return batch
-    return {name: np.concatenate([a, np.repeat(a[-1:], fixed - len(a), axis=0)]) for name, a in batch.items()}
 
 
 def _elements(value: ir.Value) -> int:

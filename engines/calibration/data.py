@@ -38,6 +38,20 @@ def batches(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterat
         raise InputError("there is no calibration sample", where=describe(source), fix="give some hundred real samples")
 
 
+def survey(source: object, inputs: tuple[TensorSpec, ...]) -> int | None:
+    """How many samples there are, after checking each as `batches` does; None for a stream, which is read but once."""
+    if not isinstance(source, str | Path | Mapping | np.ndarray | list | tuple):
+        return None
+    return sum(len(batch[inputs[0].name]) for batch in batches(source, inputs, 32))
+
+
+def filled(batch: Batch, fixed: int | None) -> Batch:
+    """A batch too small for a graph with a fixed batch, filled up with its last sample: no range changes by that."""
+    if fixed is None:
+        return batch
+    return {name: np.concatenate([a, np.repeat(a[-1:], fixed - len(a), axis=0)]) for name, a in batch.items()}
+
+
 def describe(source: object) -> str:
     """What to call a source in messages: the file's name, or its type."""
     return str(source) if isinstance(source, str | Path) else f"calibration data ({type(source).__name__})"
@@ -61,8 +75,10 @@ def _blocks(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterat
     else:
         raise InputError(
             "calibration data of a kind that cannot be read",
+            where="calibration",
             expected="an .npz path, a mapping of arrays or an iterable of mappings",
             found=type(source).__name__,
+            fix="save the samples with numpy.savez(path, name=array) and give that file",
         )
 
 

@@ -35,9 +35,14 @@ class Built:
 
 
 class Target(Protocol):
-    """A place where graphs run."""
+    """A place where graphs run.
+
+    ``precisions``: what it can compute in. ``open_sizes``: whether a size other than the batch may be unknown.
+    """
 
     name: str
+    precisions: tuple[str, ...]
+    open_sizes: bool
 
     def missing(self) -> str:
         """Why this machine cannot build for the target, and what to install; empty where it can."""
@@ -76,7 +81,13 @@ def find(name: str) -> Target:
             _TARGETS[known] for known in ("tensorrt", "tensorrt-rtx", "onnxruntime") if not _TARGETS[known].missing()
         )
     if name not in _TARGETS:
-        raise BuildError("unknown target", where="target", expected=", ".join(["auto", *_TARGETS]), found=repr(name))
+        raise BuildError(
+            "unknown target",
+            where="target",
+            expected=", ".join(["auto", *_TARGETS]),
+            found=repr(name),
+            fix="leave it out: auto is the first that this machine can build for",
+        )
     target = _TARGETS[name]
     if reason := target.missing():
         raise BuildError("this machine cannot build for that target", where=f"target {name}", fix=reason)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from deploy.errors import BuildError
 from deploy.manifest import Profile
 from engines.recipe import Recipe
 from engines.targets.base import Built, installed_version, register
@@ -15,9 +14,11 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntime:
-    """The target ``onnxruntime``."""
+    """The target ``onnxruntime``. Its CPU has no FP16 arithmetic: it would cast to FP32 and run slower."""
 
     name = "onnxruntime"
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    open_sizes = True
 
     def missing(self) -> str:
         return "" if importlib.util.find_spec("onnxruntime") else "pip install 'kerasrt[cpu]'"
@@ -31,12 +32,6 @@ class OnnxRuntime:
         from engines.apply import applied
         from engines.sessions import session
 
-        if recipe.precision == "fp16":
-            raise BuildError(
-                "ONNX Runtime's CPU has no FP16 arithmetic: it would cast to FP32 and run slower",
-                where="target onnxruntime",
-                fix="ask for int8, or build for tensorrt or tensorrt-rtx",
-            )
         graph = applied(recipe, model, self.name)
         session(graph, optimize=True)
         details: dict[str, Any] = {"builder": f"ONNX Runtime {self.version()}", "notes": []}

@@ -25,6 +25,8 @@ class Rtx:
     """The target ``tensorrt-rtx``."""
 
     name = "tensorrt-rtx"
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    open_sizes = False
 
     def missing(self) -> str:
         if importlib.util.find_spec("tensorrt_rtx") is None:
@@ -55,12 +57,18 @@ class Rtx:
                 refused = _refused_capability(failure.reason, capabilities)
                 if refused is None:
                     raise BuildError(
-                        f"TensorRT-RTX could not build it: {failure.reason}", where=recipe.precision
+                        f"TensorRT-RTX could not build it: {failure.reason}",
+                        where=recipe.precision,
+                        fix="ask for another precision (fp32 is the safest), and report this graph",
                     ) from failure
                 capabilities.remove(refused)
                 notes.append(f"not for {refused}: {_sentence(failure.reason)}")
         if not built.layers:
-            raise BuildError("TensorRT-RTX printed no table of layers, so what it built cannot be checked")
+            raise BuildError(
+                "TensorRT-RTX printed no table of layers, so what it built cannot be checked",
+                where=recipe.precision,
+                fix="install the version of tensorrt-rtx that constraints.txt names",
+            )
         table = read_builder(built.layers)
         layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
         check(layers)

@@ -19,6 +19,8 @@ class TensorRT:
     """The target ``tensorrt``."""
 
     name = "tensorrt"
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    open_sizes = False
 
     def missing(self) -> str:
         if importlib.util.find_spec("tensorrt") is None:
@@ -43,13 +45,21 @@ class TensorRT:
 
         if int(tensorrt.__version__.partition(".")[0]) < 10:
             raise BuildError(
-                "this TensorRT is too old for strongly typed networks", expected="10 or 11", found=tensorrt.__version__
+                "this TensorRT is too old for strongly typed networks",
+                where="target tensorrt",
+                expected="10 or 11",
+                found=tensorrt.__version__,
+                fix="install TensorRT 10.3 or newer",
             )
         graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
         try:
             built = nvidia.build(tensorrt, graph, profile)
         except nvidia.Failure as failure:
-            raise BuildError(f"TensorRT could not build it: {failure.reason}", where=recipe.precision) from failure
+            raise BuildError(
+                f"TensorRT could not build it: {failure.reason}",
+                where=recipe.precision,
+                fix="ask for another precision (fp32 is the safest), and report this graph",
+            ) from failure
         table = inspect(tensorrt, built.data)
         layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
         check(layers)
@@ -68,7 +78,12 @@ def inspect(trt: Any, engine: bytes) -> Any:
 
     loaded = trt.Runtime(logger_of(trt)).deserialize_cuda_engine(engine)
     if loaded is None:
-        raise BuildError("the engine that was just built cannot be loaded on this GPU", found=logger_of(trt).reason())
+        raise BuildError(
+            "the engine that was just built cannot be loaded on this GPU",
+            where="target tensorrt",
+            found=logger_of(trt).reason(),
+            fix="free GPU memory, and check that driver and TensorRT fit each other",
+        )
     inspector = loaded.create_engine_inspector()
     return read_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 

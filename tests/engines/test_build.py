@@ -22,6 +22,7 @@ from deploy.golden import read_golden
 from deploy.manifest import Profile
 from deploy.npz import Array
 from engines.build.options import precisions
+from engines.targets.base import find
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -205,7 +206,11 @@ def test_auto_leaves_fp16_out_where_only_onnxruntime_is(
         ({"precision": "fp16", "profile": Profile(0, 1, 8)}, "batch sizes"),
         ({"precision": "fp16", "task": "poetry"}, "unknown task"),
         ({"precision": "fp16", "target": "tpu"}, "unknown target"),
+        ({"precision": "fp16", "target": "onnxruntime", "source": b"no model"}, "does not compute in fp16"),
+        ({"precision": "fp32", "source": b"no model"}, "no model that can be built"),
         ({"precision": "fp16", "shapes": {"image": [None, 4, 4, 3]}}, "shapes"),
+        ({"precision": "fp32", "labels": ("a", "b")}, "not as many labels as classes"),
+        ({"precision": "fp32", "labels": ("a", "b"), "task": "regression"}, "the task is regression"),
         ({"precision": "int8", "calibration": "missing.npz"}, "missing.npz"),
         ({"precision": "int8", "calibration": {"image": np.full((4, 12, 12, 3), np.nan, np.float32)}}, "NaN"),
         ({"precision": "int8", "calibration": {"image": np.zeros((4, 9, 9, 3), np.float32)}}, "wrong size"),
@@ -214,8 +219,10 @@ def test_auto_leaves_fp16_out_where_only_onnxruntime_is(
 def test_bad_requests_are_refused_and_nothing_is_touched(
     files: Path, older: Path, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises((BuildError, InputError), match=message):
-        engines.build(files / "model.onnx", older, quiet=True, **options)
+    with pytest.raises((BuildError, InputError), match=message) as caught:
+        engines.build(**{"source": files / "model.onnx", "output": older, "quiet": True, **options})
+    assert caught.value.where
+    assert caught.value.fix
 
 
 def test_a_missing_model_is_said_first(tmp_path: Path) -> None:
@@ -317,10 +324,10 @@ def test_failed_parity_writes_nothing_and_names_the_layer(monkeypatch: pytest.Mo
     """A converter's mistake, planted: one weight of the second convolution is off."""
     from engines.build import source as sources
 
-    real = sources.load
+    real = sources.convert
 
-    def mistaken(options: Any) -> Any:
-        found = real(options)
+    def mistaken(opened: Any, options: Any) -> Any:
+        found = real(opened, options)
         weight = found.model.graph.initializers["residual_1_bn/kernel"]
         import onnx_ir
 
@@ -329,7 +336,7 @@ def test_failed_parity_writes_nothing_and_names_the_layer(monkeypatch: pytest.Mo
         weight.const_value = onnx_ir.tensor(array)
         return found
 
-    monkeypatch.setattr(sources, "load", mistaken)
+    monkeypatch.setattr(sources, "convert", mistaken)
     data = EXAMPLES / "mean_spot"
     with pytest.raises(ParityError, match="residual_1") as caught:
         engines.build(data / "mean_spot_cbam.keras", tmp_path / "b", "fp16", sample=data / "input.npz", quiet=True)
@@ -407,7 +414,16 @@ def test_a_fixed_batch_is_kept(model: onnx.ModelProto, samples: dict[str, Array]
 
 @pytest.mark.parametrize(("text", "found"), [("fp16, INT8", ("fp16", "int8")), (("fp32", "fp32"), ("fp32",))])
 def test_precisions_are_read_leniently(text: Any, found: tuple[str, ...]) -> None:
-    assert precisions(text) == found
+    assert precisions(text, find("tensorrt-rtx")) == (found, ())
+
+
+def test_the_default_precisions_are_what_the_target_computes_in() -> None:
+    assert precisions(None, find("onnxruntime")) == (("int8",), ("fp16",))
+    assert precisions("fp16,int8", find("onnxruntime"), auto=True) == (("int8",), ("fp16",))
+    for asked, auto in (("fp16,int8", False), ("fp16", True)):
+        with pytest.raises(BuildError, match="onnxruntime does not compute in fp16") as caught:
+            precisions(asked, find("onnxruntime"), auto)
+        assert caught.value.fix == "--precision int8, or another --target"
 
 
 def test_int8_digits_lose_less_than_half_a_point() -> None:

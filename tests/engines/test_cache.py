@@ -17,7 +17,7 @@ import engines
 from deploy.gpu import Gpu
 from deploy.manifest import Profile
 from deploy.npz import Array
-from engines import cache
+from engines import cache, user_code
 from engines.build import options
 from engines.user_code import class_hashes
 
@@ -64,6 +64,52 @@ def test_editing_the_users_own_code_changes_the_key(own: Path, given: str, edite
     assert key() == first
     (own / edited).write_text((own / edited).read_text() + "\nFACTOR = 3.0\n")
     assert key() != first
+
+
+REGISTERED = """
+import keras
+
+
+@keras.saving.register_keras_serializable(package="own")
+class Registered(keras.layers.Layer):
+    def call(self, x):
+        return x * 2.0
+
+
+@keras.saving.register_keras_serializable(package="own")
+def doubled(x):
+    return x * 2.0
+"""
+
+
+def test_the_code_of_registered_classes_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in no argument of the build; the second one hashes their source without importing it."""
+    import keras
+
+    file = tmp_path / "registered_layers.py"
+    file.write_text(REGISTERED)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("registered_layers")
+    inputs = keras.Input((2,), name="x")
+    dense = keras.layers.Dense(2, activation=module.doubled)
+    keras.Model(inputs, module.Registered()(dense(inputs))).save(tmp_path / "m.keras")
+
+    def build() -> Any:
+        source = tmp_path / "m.keras"
+        return engines.build(source, tmp_path / "b", "fp32", "onnxruntime", quiet=True).manifest
+
+    first = build()
+    assert first.provenance["code"] == ["registered_layers:Registered", "registered_layers:doubled"]
+    assert len(first.key) == 64
+    assert build() == first
+    monkeypatch.delitem(sys.modules, "registered_layers")
+    assert build() == first
+    monkeypatch.setattr(module.Registered, "__module__", "another_module")
+    assert not user_code.as_recorded(first.provenance["code"])
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(tmp_path)
+    file.write_text(REGISTERED + "\n# edited\n")
+    assert build().key != first.key
 
 
 def test_a_package_of_the_users_is_taken_whole(own: Path) -> None:

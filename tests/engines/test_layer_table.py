@@ -67,7 +67,7 @@ def test_a_layer_in_no_kernel_is_a_fault() -> None:
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(BuildError, match="form this version does not know"):
+    with pytest.raises(BuildError, match="form that this version of kerasrt does not know"):
         read_builder("Layers:\nName: x, Kind: y\n\nI/O Tensors:")
 
 
@@ -77,7 +77,7 @@ def test_a_tensor_of_an_unknown_form_is_refused(old: str, new: str) -> None:
     text = message("Half", "Int8")
     read_builder(text)
     assert old in text
-    with pytest.raises(BuildError, match="tensors in a form this version does not know"):
+    with pytest.raises(BuildError, match="tensors in a form that this version of kerasrt does not know"):
         read_builder(text.replace(old, new))
 
 
