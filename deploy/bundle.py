@@ -6,15 +6,13 @@ not checked first; the hash is of the very bytes that are handed on, not of a fi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deploy.errors import BundleError
-from deploy.files import replacing, sha256, writing
+from deploy.files import replace_link, replacing, sha256
 from deploy.manifest import MANIFEST, Artifact, Manifest, read_manifest
 
 CURRENT = Path("build") / "current"
@@ -130,12 +128,5 @@ def set_current(folder: Path | str) -> Path:
         raise BundleError(
             "is no symbolic link, so it is left alone", where=str(link), fix="move it away; kerasrt needs that name"
         )
-    with writing(link):
-        temporary = link.parent / f".{link.name}.{os.getpid()}"
-        try:
-            os.symlink(folder.name, temporary, target_is_directory=True)
-            os.replace(temporary, link)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    replace_link(link, folder.name)
     return link
