@@ -104,11 +104,11 @@ def sweep(path: Path) -> None:
     if _owner() is None:
         return
     pattern = re.compile(re.escape(f".{path.name}.{_owner()}-") + r"(\d+)\.")
-    for item in list(path.parent.iterdir()):
-        found = pattern.match(item.name)
+    for name in os.listdir(path.parent):
+        item, found = path.parent / name, pattern.match(name)
         if found is None or _runs(int(found[1])):
             continue
-        if item.name.startswith(_OLD, found.end()) and not os.path.lexists(path) and (item / path.name).exists():
+        if name.startswith(_OLD, found.end()) and not os.path.lexists(path) and (item / path.name).exists():
             os.replace(item / path.name, path)
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item, ignore_errors=True)
