@@ -88,10 +88,10 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
     """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, ...)``.
 
-    Four things are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that
+    Five things are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that
     the model's own graph is not written to; the backend functions that layers call directly, which go to the public
-    operation of the same name when an argument is symbolic; `tf.*` functions, likewise. Other threads meanwhile see
-    Keras as it was.
+    operation of the same name when an argument is symbolic; `tf.*` functions, likewise;
+    `custom_gradient`, which quantized layers are wrapped in. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -114,12 +114,23 @@ def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
             replace(module, name, _redirected(getattr(module, name), adapter))
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
+        replace(backend.core, "custom_gradient", _without_gradient)
         yield
 
 
 def _no_write(*args: Any, **kwargs: Any) -> None:
     """Stands in for what changes a tf.Variable: Keras's own are not written to in a StatelessScope, a raw one would."""
     raise ConversionError("it writes to a tf.Variable")
+
+
+def _without_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Stands in for custom_gradient: what the function computes, without the gradient it gives beside it."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        outputs, _ = function(*args, **kwargs)
+        return outputs
+
+    return forward
 
 
 def _no_node(*args: Any, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ from keras import backend
 from converters import layout
 from converters.layout import Order
 from converters.lowering import Array, Builder, Tensor, elements
+from converters.lowerings import quantized
 from deploy.errors import ConversionError
 
 Operand = Tensor | Array | float | int | bool
@@ -20,8 +21,17 @@ def cast(g: Builder, x: Tensor, dtype: str) -> Tensor:
     """The tensor in another dtype; no node where it has it."""
     if str(x.dtype) == str(np.dtype(dtype)):
         return x
-    target = ir.DataType.from_numpy(np.dtype(dtype))
-    return Tensor(g.op("Cast", x.value, to=int(target)), x.order)
+    kind = np.dtype(dtype)
+    floats = quantized.as_float(x) if kind.kind == "f" else None
+    if floats is not None:
+        return cast(g, floats, dtype)
+    if kind.name.startswith("float8") and g.opset < 19:
+        raise ConversionError(
+            f"{kind.name} needs opset 19", where=g.where, found=f"opset {g.opset}", fix="convert with --opset 19"
+        )
+    result = Tensor(g.op("Cast", x.value, to=int(ir.DataType.from_numpy(kind))), x.order)
+    quantized.remember(x, result)
+    return result
 
 
 def promoted(*operands: Operand) -> str:

@@ -11,6 +11,7 @@ from converters.keras_internals import core, nn
 from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, constant_of
+from converters.lowerings.quantized import from_floats
 from converters.registry import lowers
 from deploy.errors import ConversionError
 
@@ -61,6 +62,7 @@ def slice_(g: Builder, op: Any, x: Tensor, start_indices: Operand) -> Tensor:
 
 
 @lowers(knp.Take)
+@from_floats
 def take(g: Builder, op: Any, x: Operand, indices: Operand) -> Tensor:
     """Gather along an axis (an embedding look-up where x is a weight); negative indices count from the end."""
     table = as_tensor(g, x)

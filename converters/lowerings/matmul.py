@@ -10,10 +10,12 @@ from converters import layout
 from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
+from converters.lowerings.quantized import by_floats
 from converters.registry import lowers
 
 
 @lowers(knp.Matmul, knp.Dot)
+@by_floats
 def matmul(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
     dtype = g.out.dtype
     if isinstance(x1, Tensor) and not isinstance(x2, Tensor) and np.ndim(x2) == 2:
@@ -38,6 +40,7 @@ def dense(g: Builder, x: Tensor, kernel: np.ndarray[Any, Any]) -> Tensor:
 
 
 @lowers(knp.Einsum)
+@by_floats
 def einsum(g: Builder, op: Any, *operands: Operand) -> Tensor:
     """ONNX's Einsum takes the same equation (without spaces); an EinsumDense that is a plain product is a MatMul."""
     equation = op.subscripts.replace(" ", "")

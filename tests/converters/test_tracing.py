@@ -474,18 +474,6 @@ def test_the_trace_is_flat_and_in_order() -> None:
     assert {call.path for call in found.calls} >= {"encoder/conv", "encoder/norm", "encoder/pool", "head"}
 
 
-def test_quantized_layers_open_through_their_quantized_call() -> None:
-    inputs = keras.Input((8,))
-    model = randomize(keras.Model(inputs, layers.Dense(4, name="dense")(inputs)))
-    model.quantize("int8")
-    try:
-        converted = convert_model(model)
-    except ConversionError as error:
-        assert "dense" in error.where  # noqa: PT017
-        return
-    _within(model, converted, 1e-3)
-
-
 def test_two_outputs_that_are_computed_alike() -> None:
     inputs = keras.Input((4,), name="x")
     first, second = layers.ReLU(name="first")(inputs), layers.ReLU(name="second")(inputs)
