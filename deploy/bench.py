@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("--threads", [arguments.threads]),
     ):
         if min(values) < 1:
-            raise InputError("must be 1 or more", where=flag, found=str(min(values)))
+            raise InputError("must be 1 or more", where=flag, found=str(min(values)), fix=f"for example {flag} 1")
     with Runtime.load(arguments.bundle, arguments.backend, arguments.precision, arguments.threads) as runtime:
         print(f"{runtime.bundle.manifest.name}: {runtime.precision} on {runtime.backend}, milliseconds a call")
         print("batch      min   median     mean      p90      p99      max   samples/s   calls")

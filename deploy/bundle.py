@@ -61,7 +61,7 @@ class Bundle:
     def _compare(self, artifact: Artifact, found: str) -> None:
         if found != artifact.sha256:
             raise BundleError(
-                f"the {artifact.kind} was changed after the bundle was built; it is not opened",
+                "was changed after the bundle was built, so it is not used",
                 where=str(self.path(artifact)),
                 expected=f"sha256 {artifact.sha256}",
                 found=f"sha256 {found}",
@@ -84,6 +84,10 @@ def open_bundle(path: Path | str | None = None) -> Bundle:
     folder = CURRENT if path is None else Path(path)
     if folder.name == MANIFEST:
         folder = folder.parent
+    elif folder.is_file():
+        owner = bundle_around(folder)
+        fix = f"--bundle {owner}" if owner else "name a folder that `make engine` or `kerasrt build` made"
+        raise BundleError("is a file, not a bundle", where=str(folder), expected=f"a folder with {MANIFEST}", fix=fix)
     if path is None and not (folder / MANIFEST).is_file():
         raise BundleError(
             "no bundle has been built here yet",
@@ -92,6 +96,18 @@ def open_bundle(path: Path | str | None = None) -> Bundle:
             fix="build one with `make engine` in the project's folder, or name one with --bundle",
         )
     return Bundle(folder, read_manifest(folder))
+
+
+def bundle_around(path: Path) -> Path | None:
+    """The bundle's folder that ``path`` lies in, or is; None where there is none."""
+    place = path.absolute().resolve()
+    for folder in (place, *place.parents):
+        try:
+            if b'"artifacts"' in (folder / MANIFEST).read_bytes():
+                return folder
+        except OSError:
+            continue
+    return None
 
 
 def artifact(

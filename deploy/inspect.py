@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deploy.bundle import Bundle, open_bundle
@@ -47,10 +47,11 @@ def describe(bundle: Bundle, layers: bool = False) -> list[str]:
     for artifact in manifest.artifacts:
         if artifact.details:
             lines += ["", f"{artifact.file}", *_pairs(artifact.details)]
+    simulated = {f"{p} {output}": error for p, errors in manifest.simulated.items() for output, error in errors.items()}
     for title, pairs in (
         ("preprocessing", manifest.preprocessing),
         ("sensitivity (Keras's own, relative)", {name: f"{value:.1e}" for name, value in manifest.sensitivity.items()}),
-        ("simulated error", manifest.simulated),
+        ("simulated error", simulated),
         ("versions", manifest.versions),
         ("provenance", manifest.provenance),
         ("commands that build the same engines", manifest.commands),
@@ -75,8 +76,18 @@ def _layers(bundle: Bundle) -> list[str]:
     return _aligned(rows)
 
 
-def _pairs(pairs: dict[str, Any]) -> list[str]:
-    return _aligned([(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs.items()])
+def _pairs(pairs: Mapping[str, Any]) -> list[str]:
+    return _aligned([(name, _text(value)) for name, value in pairs.items() if value not in ("", [], {}, None)])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    if isinstance(value, dict):
+        return "  ".join(f"{name} {_text(item)}" for name, item in value.items())
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _aligned(rows: Iterable[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,12 @@ class Manifest:
         return None
 
     def to_json(self) -> str:
-        """The file's text. Its last field is the SHA-256 of the others, so that an edit is noticed."""
-        data = dataclasses.asdict(self)
-        return json.dumps({**data, OWN_HASH: own_hash(data)}, indent=1) + "\n"
+        """The file's text. Its last field is the SHA-256 of the others, so that an edit is noticed.
+
+        JSON has no infinity and no NaN: they are written as ``"inf"``, ``"-inf"``, ``"nan"``.
+        """
+        data = _finite(dataclasses.asdict(self))
+        return json.dumps({**data, OWN_HASH: own_hash(data)}, indent=1, allow_nan=False) + "\n"
 
 
 def read_manifest(folder: Path | str) -> Manifest:
@@ -168,6 +172,14 @@ def read_manifest(folder: Path | str) -> Manifest:
 def own_hash(data: dict[str, Any]) -> str:
     """Hex SHA-256 of a manifest's fields, its own hash left out."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:

@@ -77,7 +77,7 @@ class TensorBuffer:
     def array(self, shape: tuple[int, ...]) -> Array:
         """The host memory as an array; it is overwritten by the next copy."""
         if self._view is None:
-            raise BackendError("the buffer is closed")
+            raise BackendError("the buffer is closed", fix="load the engine again")
         return self._view[: math.prod(shape) * self._dtype.itemsize].view(self._dtype).reshape(shape)
 
     def upload(self, array: Array, stream: Stream) -> None:

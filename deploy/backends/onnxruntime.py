@@ -107,7 +107,8 @@ class OnnxRuntimeBackend:
         try:
             results = self._session.run(self._output_names, dict(inputs))
         except Exception as error:
-            raise BackendError(f"the run failed ({_reason(error)})", where=self._where) from error
+            fix = "try a smaller batch; if that fails too, build the bundle again or update ONNX Runtime"
+            raise BackendError(f"the run failed ({_reason(error)})", where=self._where, fix=fix) from error
         return dict(zip(self._output_names, results, strict=True))
 
     def close(self) -> None:
@@ -117,7 +118,8 @@ class OnnxRuntimeBackend:
 def _spec(value: Any, where: str) -> TensorSpec:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     if kind not in _DTYPES:
-        raise BackendError(f"{value.name} has type {value.type}, which numpy lacks", where=where)
+        fix = "cast it to float32 at the model's border, and build again"
+        raise BackendError(f"{value.name} has type {value.type}, which numpy lacks", where=where, fix=fix)
     shape = tuple(size if isinstance(size, int) else str(size or "unknown") for size in value.shape)
     return TensorSpec(value.name, shape, _DTYPES[kind])
 

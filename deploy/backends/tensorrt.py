@@ -65,7 +65,7 @@ class TensorRTBackend:
         """Copies the inputs to the GPU, runs, and copies the outputs back; returns when they are here."""
         with self._lock:
             if self._stream is None:
-                raise BackendError("the engine is closed", where=self._where)
+                raise BackendError("the engine is closed", where=self._where, fix="load it again")
             for spec in self.inputs:
                 array = inputs[spec.name]
                 self._buffers[spec.name].upload(array, self._stream)
@@ -108,7 +108,8 @@ class TensorRTBackend:
         for name in names:
             shape = tuple(context.get_tensor_shape(name))
             if any(size < 0 for size in shape):
-                raise BackendError(f"output {name} has a size that depends on the data", where=self._where)
+                fix = "run the FP32 graph: --backend onnxruntime-cpu or onnxruntime-cuda"
+                raise BackendError(f"output {name} has a size that depends on the data", where=self._where, fix=fix)
             dtype = self._dtype(trt, name)
             self._buffers[name] = TensorBuffer(math.prod(shape), dtype)
             context.set_tensor_address(name, self._buffers[name].device)
@@ -128,7 +129,8 @@ class TensorRTBackend:
             dtype: np.dtype[Any] = np.dtype(trt.nptype(kind))
             return dtype
         except TypeError as error:
-            raise BackendError(f"{name} has type {kind}, which numpy lacks", where=self._where) from error
+            fix = "cast it to float32 at the model's border, and build again"
+            raise BackendError(f"{name} has type {kind}, which numpy lacks", where=self._where, fix=fix) from error
 
     def _failure(self, what: str) -> BackendError:
         """The reason of a failure is only in the logger; calls just return None or False."""

@@ -28,7 +28,8 @@ def graph_layers(bundle: Bundle, inputs: Mapping[str, Array], paths: Iterable[st
     """
     artifact = next((a for a in bundle.manifest.artifacts if a.kind == "graph" and a.target is None), None)
     if artifact is None:
-        raise BackendError("has no FP32 graph, so layers cannot be compared", where=str(bundle.folder))
+        fix = "leave --layers out, or build the bundle again"
+        raise BackendError("has no FP32 graph, so layers cannot be compared", where=str(bundle.folder), fix=fix)
     wanted = set(paths)
     layers = [layer for layer in bundle.manifest.layers if layer.path in wanted and layer.value is not None]
     outputs = {spec.name for spec in bundle.manifest.outputs}

@@ -31,7 +31,8 @@ def load_reference(model: Any, custom_objects: Mapping[str, Any] | None = None) 
     _register_layers()
     path = Path(model)
     if not path.is_file():
-        raise InputError("there is no such file", where=str(path), expected="a .keras or .h5 model")
+        fix = "give the path of the file that the bundle was built from"
+        raise InputError("there is no such file", where=str(path), expected="a .keras or .h5 model", fix=fix)
     try:
         return keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parts raise

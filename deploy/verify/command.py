@@ -9,6 +9,7 @@ from deploy.cli import add_backend_arguments, add_bundle_argument
 from deploy.errors import InputError
 from deploy.interrupts import import_module
 from deploy.parity import report
+from deploy.parity.compare import Parity
 from deploy.verify import verify
 
 
@@ -50,11 +51,18 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(report.table(parity.outputs)))
     if arguments.layers:
         print("\nlayers of the FP32 graph (onnxruntime-cpu)")
-        print("\n".join(report.table(parity.layers)) if parity.layers else "none can be compared")
-        first = parity.first_diverging
-        print("no layer diverges" if first is None else f"the first layer that diverges: {first.name}")
+        print("\n".join(layer_lines(parity)))
     print(f"\nparity  {report.verdict(parity)}")
     return 0 if parity.passed else 1
+
+
+def layer_lines(parity: Parity) -> list[str]:
+    """A table of the layers that were compared, and the first that diverges."""
+    if not parity.layers:
+        return ["none can be compared: the graph holds none of those that were recorded"]
+    first = parity.first_diverging
+    found = "no layer diverges" if first is None else f"the first layer that diverges: {first.name}"
+    return [*report.table(parity.layers), found]
 
 
 def _custom_object(text: str) -> tuple[str, Any]:

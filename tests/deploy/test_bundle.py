@@ -46,6 +46,11 @@ def test_a_manifest_reads_as_it_was_written(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
     assert open_bundle(tmp_path / "manifest.json").manifest == manifest
 
+    def no_json(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    json.loads((tmp_path / "manifest.json").read_text(), parse_constant=no_json)
+
 
 def test_current_is_taken_by_default(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(digits.parent.parent)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,7 +188,7 @@ def test_an_edited_file_is_exit_code_2(digits: Path, image: Any, npz: Write, run
     ):
         code, _, err = run(module, *arguments)
         assert code == 2
-        assert f"{digits / name}: the " in err
+        assert f"{digits / name}: was changed after the bundle was built, so it is not used" in err
         assert "expected: sha256 " in err
         assert "found: sha256 " in err
 
@@ -200,11 +202,80 @@ def test_the_output_may_not_replace_the_input(digits: Path, image: Any, npz: Wri
     assert path.read_bytes() == before
 
 
-def test_an_output_that_cannot_be_written(digits: Path, image: Any, npz: Write, run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("", "names no file"),
+        ("build", "is a folder"),
+        ("file/out.npz", "there is no such folder"),
+        ("none/out.npz", "mkdir -p "),
+        ("/dev/null", "is no regular file"),
+        ("build/digits/manifest.json", "lies in a bundle"),
+        ("build/digits/none/out.npz", "lies in a bundle"),
+        ("build/current/new.npz", "lies in a bundle"),
+        pytest.param(
+            "closed/out.npz",
+            "you may not write",
+            marks=pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere"),
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(
+    digits: Path,
+    image: Any,
+    npz: Write,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    message: str,
+) -> None:
     (tmp_path / "file").write_text("")
-    code, _, err = run(infer, npz(image=image), "--bundle", digits, "-o", tmp_path / "file" / "out.npz")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    set_current(digits)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    path = npz(image=image)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(deploy.Runtime, "load", lambda *_: pytest.fail("it was run"))
+    code, out, err = run(infer, path, "-o", output)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "to do: " in err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([*before, "input.npz"])
+
+
+def test_the_output_may_not_replace_the_model(digits: Path, image: Any, npz: Write, run: Any, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes((digits / "model.fp32.onnx").read_bytes())
+    code, _, err = run(infer, npz(image=image), "--bundle", model, "-o", model)
     assert code == 2
-    assert "cannot be written" in err
+    assert "would replace the model" in err
+
+
+def test_a_file_for_a_bundle(digits: Path, image: Any, npz: Write, run: Any) -> None:
+    path = npz(image=image)
+    for file, advice in ((digits / "model.fp16.engine", f"to do: --bundle {digits}"), (path, "`make engine`")):
+        code, _, err = run(infer, path, "--bundle", file)
+        assert code == 2
+        assert f"{file}: is a file, not a bundle" in err
+        assert advice in err
+
+
+def test_labels_of_another_number_are_not_shown(digits: Path, image: Any, npz: Write, run: Any) -> None:
+    manifest = open_bundle(digits).manifest
+    write_manifest(digits, dataclasses.replace(manifest, labels=("a", "b")))
+    code, out, _ = run(infer, npz(image=image), "--bundle", digits)
+    assert code == 0
+    assert "  2 labels for 10 classes: their numbers are shown instead" in out
+    assert not re.search(r"\] +[ab] ", out)
+
+
+def test_layers_that_cannot_be_compared(digits: Path, run: Any) -> None:
+    manifest = open_bundle(digits).manifest
+    write_manifest(digits, dataclasses.replace(manifest, layers=()))
+    _, out, _ = run(verify, "--bundle", digits, "--layers")
+    assert "none can be compared" in out
+    assert "diverges" not in out
 
 
 def test_precision_that_waits_for_a_gpu(digits: Path, image: Any, npz: Write, run: Any) -> None:
@@ -220,8 +291,18 @@ def test_inspect(digits: Path, run: Any) -> None:
     assert "  out  logits  (batch, 10)       float32" in out
     assert "model.fp16.engine  engine  fp16       tensorrt-rtx" in out
     assert "block/conv   block/conv          0 3 1 2  float32" in out
+    assert "  compute_capabilities  SM86\n" in out
     code, out, _ = run(inspect, "--bundle", digits, "--json")
     assert json.loads(out)["name"] == "digits"
+
+
+def test_inspect_prints_figures_that_can_be_read(digits: Path, run: Any) -> None:
+    manifest = open_bundle(digits).manifest
+    simulated = {"int8": {"logits": {"relative": 0.012345678901234567, "sqnr_db": float("inf")}}}
+    write_manifest(digits, dataclasses.replace(manifest, simulated=simulated, provenance={"code": [], "source": "x"}))
+    _, out, _ = run(inspect, "--bundle", digits)
+    assert "simulated error\n  int8 logits  relative 0.01235  sqnr_db inf\n" in out
+    assert "provenance\n  source  x\n" in out
 
 
 def test_inspect_into_a_closed_pipe(digits: Path) -> None:
