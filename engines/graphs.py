@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from deploy.errors import BuildError
 from engines.kinds import is_file
@@ -33,6 +34,8 @@ class Weights:
 
 def load(source: object) -> ir.Model:
     """A private copy of a graph: from an `onnx.ModelProto`, an `onnx_ir.Model` or the path of an .onnx file.
+
+    Its constants are initializers, also those that were Constant nodes.
 
     Raises BuildError where it is none of these, cannot be read, or has a node without a name.
     """
@@ -65,6 +68,8 @@ def load(source: object) -> ir.Model:
             fix="export or copy the file again",
         )
     model = ir.from_proto(_inlined(source))
+    common.RemoveInitializersFromInputsPass()(model)  # which old exporters list there
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     seen: set[str] = set()
     for node in model.graph:
         if not node.name or node.name in seen:

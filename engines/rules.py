@@ -9,24 +9,20 @@ import onnx_ir as ir
 from deploy.errors import BuildError
 from engines.calibration.collect import collect
 from engines.calibration.ranges import Ranges
+from engines.fp16 import SMALLEST_NORMAL, kept_high
 from engines.graphs import compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
 from engines.recipe import INT8_MAXIMUM, ActivationScale, LayerPrecision, Recipe
 
-FP16_MAXIMUM = 65504.0
-FP16_SMALLEST_NORMAL = 2.0**-14
-"""Below this FP16 loses bits of the significand: a scale there is wrong by up to half."""
 NEGLIGIBLE = 2.0**-14
 """A channel whose largest weight is below this part of its layer's largest one is next to nothing: beside the others it
 lies beneath FP16's own rounding (2^-11)."""
-HEADROOM = 2.0
-"""A value seen within a factor of 2 of FP16's maximum stays FP32: calibration does not see every input."""
 
 
 def decide(source: object, precision: str, calibration: object) -> Recipe:
     """The recipe of a graph; see `engines.recipe.recipe`.
 
-    FP32: everything. FP16: everything but what was seen near its maximum. INT8: every Conv, Gemm and MatMul with
+    FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). INT8: every Conv, Gemm and MatMul with
     constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
     refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included).
     """
@@ -45,8 +41,7 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
     ranges = calibration if isinstance(calibration, Ranges | None) else collect(model, calibration)
-    high = {} if ranges is None else _near_overflow(model, ranges)
-    high |= {name: why for name, why in _constant_overflow(model).items() if name not in high}
+    high = kept_high(model, ranges)
     gates = gate_nodes(model) if precision == "int8" else frozenset()
     compute = {node.name for node in compute_nodes(model)}
     layers: list[LayerPrecision] = []
@@ -90,9 +85,9 @@ def _int8(node: ir.Node, ranges: Ranges, gates: frozenset[str]) -> LayerPrecisio
         return LayerPrecision(name, "fp16", f"the range of its input {source.name} is not known")
     scales = weight_scales(weights.array, weights.axis)
     dead = _dead_channels(weights.array, weights.axis)
-    scales = np.where(dead, np.float32(FP16_SMALLEST_NORMAL), scales)
+    scales = np.where(dead, np.float32(SMALLEST_NORMAL), scales)
     smallest = min(float(scales.min()), ranges.amax(name_of(source)) / INT8_MAXIMUM or 1.0)
-    if smallest < FP16_SMALLEST_NORMAL:
+    if smallest < SMALLEST_NORMAL:
         return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")
     why = f"asked for; input within ±{ranges.amax(name_of(source)):.5g}"
     if count := int(dead.sum()):
@@ -109,7 +104,7 @@ def _dead_channels(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.
     not negligible may be scaled up again further on, so it is none of them, nor is one of zeros.
     """
     amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis)).astype(np.float64)
-    low = (amax > 0) & (amax / INT8_MAXIMUM < FP16_SMALLEST_NORMAL)
+    low = (amax > 0) & (amax / INT8_MAXIMUM < SMALLEST_NORMAL)
     dead: npt.NDArray[np.bool_] = low & (amax < NEGLIGIBLE * amax.max())
     return dead
 
@@ -127,28 +122,3 @@ def _scales(model: ir.Model, ranges: Ranges) -> tuple[ActivationScale, ...]:
         for value in values
         if is_float(value) and name_of(value) in ranges.minimum
     )
-
-
-def _near_overflow(model: ir.Model, ranges: Ranges) -> dict[str, str]:
-    """Nodes that read or write a value seen within `HEADROOM` of FP16's maximum, with the reason."""
-    found: dict[str, str] = {}
-    for node in model.graph:
-        for value in (*node.inputs, *node.outputs):
-            if value is not None and name_of(value) in ranges.minimum and node.name:
-                amax = ranges.amax(name_of(value))
-                if amax > FP16_MAXIMUM / HEADROOM:
-                    found[node.name] = f"{value.name} reaches {amax:.5g}, and FP16 ends at 65504"
-    return found
-
-
-def _constant_overflow(model: ir.Model) -> dict[str, str]:
-    """Nodes with a constant that FP16 cannot hold, with the reason."""
-    found: dict[str, str] = {}
-    for node in model.graph:
-        for value in node.inputs:
-            array = constant(value)
-            if array is not None and node.name and np.issubdtype(array.dtype, np.floating) and array.size:
-                finite = np.abs(array[np.isfinite(array)])
-                if finite.size and finite.max() > FP16_MAXIMUM:
-                    found[node.name] = f"a constant of {finite.max():.5g} does not fit FP16, which ends at 65504"
-    return found
