@@ -23,7 +23,7 @@ from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
 
-from converters import tensorflow_functions
+from converters import equation, tensorflow_functions
 from deploy.errors import ConversionError
 
 __all__ = ["activations", "core", "einops", "function", "image", "linalg", "math", "nn", "numpy", "quantizers"]
@@ -34,7 +34,7 @@ SymbolicCall = Callable[..., Any]
 
 
 def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """Output specification by abstract evaluation of ``call``: for an operation whose own shape rule is wrong."""
+    """Output specification by abstract evaluation of ``call``: for an operation whose own shape rule fails."""
     return Operation.compute_output_spec(operation, *args, **kwargs)
 
 
@@ -50,6 +50,23 @@ def operation_classes() -> list[type]:
     own = {cls for cls in below(Operation) if cls.__module__.startswith("keras.src.")}
     found = [cls for cls in own if not issubclass(cls, keras.layers.Layer)]
     return sorted(found, key=lambda cls: (cls.__module__, cls.__name__))
+
+
+def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    """The KerasTensors that an operation gives, by Keras's rule, but for the operations whose rule gives wrong shapes.
+
+    Einsum's takes no letter that only the ellipsis of another operand has, and mixes up axes of equal letters;
+    attention's gives the values' size as the queries'.
+    """
+    spec = operation.compute_output_spec(*args, **kwargs)
+    if isinstance(operation, numpy.Einsum):
+        shape = equation.result_shape(operation.subscripts, [tuple(x.shape) for x in args])
+    elif isinstance(operation, nn.DotProductAttention):
+        query, value = args[0], args[2] if len(args) > 2 else kwargs["value"]
+        shape = (*query.shape[:-1], value.shape[-1])
+    else:
+        return spec
+    return keras.KerasTensor(shape, dtype=spec.dtype)
 
 
 def input_structure(model: Any) -> Any:

@@ -162,7 +162,7 @@ class _Recorder:
     def _spec(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "") -> Any:
         """The KerasTensors that an operation or layer gives; abstract evaluation where an own shape rule fails."""
         try:
-            return operation.compute_output_spec(*args, **kwargs)
+            return keras_internals.output_spec(operation, *args, **kwargs)
         except Exception as error:
             if isinstance(operation, Layer):
                 self.failure = self.failure or ConversionError(

@@ -2,7 +2,9 @@
 
 from converters.lowerings import (  # noqa: F401
     activation,
+    attention,
     convolution,
+    diagonal,
     elementwise,
     image,
     indexing,

@@ -84,6 +84,16 @@ def unary(g: Builder, op_type: str, x: Tensor, **attributes: Any) -> Tensor:
     return Tensor(g.op(op_type, x.value, **attributes), x.order)
 
 
+def select(g: Builder, condition: Operand, x1: Operand, x2: Operand, dtype: str) -> Tensor:
+    """Where over operands in any order: the branches are brought to one dtype, the condition to booleans."""
+    operands = (condition, x1, x2)
+    rank = max(x.rank if isinstance(x, Tensor) else np.ndim(x) for x in operands)
+    full = [x for x in operands if isinstance(x, Tensor) and x.rank == rank]
+    order = max(full, key=lambda x: elements(x.shape)).order if full else layout.identity(rank)
+    values = [_operand(g, x, order, kind) for x, kind in zip(operands, ("bool", dtype, dtype), strict=True)]
+    return Tensor(g.op("Where", *values), order)
+
+
 def as_tensor(g: Builder, x: Operand, dtype: str | None = None) -> Tensor:
     """A constant as a tensor of the graph."""
     if isinstance(x, Tensor):

@@ -10,8 +10,8 @@ import numpy as np
 from converters.keras_internals import core
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor, elements
-from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, unary
+from converters.lowering import Builder, Tensor
+from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, select, unary
 from converters.registry import lowers
 
 _ARITHMETIC = {
@@ -163,8 +163,8 @@ def floor_divide(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
 def divide_no_nan(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
     dtype = g.out.dtype
     zero = elementwise(g, "Equal", x2, 0, dtype=dtype)
-    quotient = elementwise(g, "Div", x1, _where(g, zero, 1, x2, dtype), dtype=dtype)
-    return _where(g, zero, 0, quotient, dtype)
+    quotient = elementwise(g, "Div", x1, select(g, zero, 1, x2, dtype), dtype=dtype)
+    return select(g, zero, 0, quotient, dtype)
 
 
 @lowers(knp.Clip)
@@ -179,22 +179,7 @@ def clip(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(knp.Where)
 def where(g: Builder, op: Any, condition: Operand, x1: Operand, x2: Operand) -> Tensor:
-    return _where(g, condition, x1, x2, g.out.dtype)
-
-
-def _where(g: Builder, condition: Operand, x1: Operand, x2: Operand, dtype: str) -> Tensor:
-    """Where over operands in any order: the branches are of one dtype, the condition is boolean."""
-    operands = [
-        cast(g, as_tensor(g, condition), "bool"),
-        *(cast(g, x, dtype) if isinstance(x, Tensor) else as_tensor(g, x, dtype) for x in (x1, x2)),
-    ]
-    rank = max(x.rank for x in operands)
-    order = max((x for x in operands if x.rank == rank), key=lambda x: elements(x.shape)).order
-    values = []
-    for x in operands:
-        padded = g.reshape(x, (1,) * (rank - x.rank) + x.shape) if 0 < x.rank < rank else x
-        values.append(g.arrange(padded, order).value if x.rank else x.value)
-    return Tensor(g.op("Where", *values), order)
+    return select(g, condition, x1, x2, g.out.dtype)
 
 
 @lowers(core.Cast)
@@ -226,5 +211,5 @@ def constant_like(g: Builder, op: Any, x: Tensor) -> Tensor:
     number = 1 if isinstance(op, knp.OnesLike) else 0
     sizes = [size for size in x.shape if size is not None]
     if len(sizes) < x.rank:  # Where has the shape of its condition, whatever x holds (x * 0 would keep a NaN)
-        return _where(g, elementwise(g, "Equal", x, x), number, number, g.out.dtype)
+        return select(g, elementwise(g, "Equal", x, x), number, number, g.out.dtype)
     return as_tensor(g, np.full(sizes, number, g.out.dtype))

@@ -21,10 +21,19 @@ from converters.passes.fold_bias import fold_bias
 from converters.passes.fold_flatten import fold_flatten
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_reshape import fold_reshape
+from converters.passes.lift_constant import lift_constant
 
 Pass = Callable[[ir.Graph], bool]
 
-PASSES: tuple[Pass, ...] = (fold_reshape, fold_pad, fold_bias, fold_batch_norm, fold_flatten, fold_reshape)
+PASSES: tuple[Pass, ...] = (
+    fold_reshape,
+    fold_pad,
+    lift_constant,
+    fold_bias,
+    fold_batch_norm,
+    fold_flatten,
+    fold_reshape,
+)
 
 
 def clean(model: ir.Model) -> None:

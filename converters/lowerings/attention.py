@@ -1,0 +1,78 @@
+"""Scaled dot-product attention, written as the MatMul, Softmax, MatMul that engines fuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from converters.keras_internals import nn
+from converters.lowering import Builder, Tensor
+from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, select
+from converters.lowerings.contraction import Term, contract
+from converters.registry import lowers
+
+_LARGEST = {"float16": 65500.0}
+
+
+@lowers(nn.DotProductAttention)
+def dot_product_attention(
+    g: Builder,
+    op: Any,
+    query: Operand,
+    key: Operand,
+    value: Operand,
+    bias: Operand | None = None,
+    mask: Operand | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(query @ key * scale + bias) @ value, Vaswani et al. 2017, as Keras's backends compute it.
+
+    query (B, T, N, H), key and value (B, S, K, H) with K = N, 1 or a divisor of N, bias and mask broadcast to
+    (B, N, T, S). Logits are float32 at least. Where the mask is False they are -0.7 times the largest number, so a row
+    that is masked as a whole weighs all values alike. `flash_attention` and `attn_logits_soft_cap` choose kernels and
+    change nothing in the result.
+    """
+    dtype = g.out.dtype
+    q, k, v = (cast(g, as_tensor(g, x), dtype) for x in (query, key, value))
+    k, v = (_repeated(g, x, q.shape[2]) for x in (k, v))
+    factor = 1.0 / float(k.shape[-1] or 1) ** 0.5 if scale is None else float(scale)
+    high = "float32" if q.dtype.itemsize < 4 else dtype
+    if high == dtype and factor != 1.0:  # smaller than the logits, and mostly part of a projection's weights
+        q = elementwise(g, "Mul", q, factor)
+    logits = cast(g, contract(g, Term(q, "btnh"), Term(k, "bsnh"), "bnts"), high)
+    if high != dtype and factor != 1.0:
+        logits = elementwise(g, "Mul", logits, factor)
+    if bias is not None:
+        logits = elementwise(g, "Add", logits, bias, dtype=high)
+    kept = _kept(g, logits, mask, op.is_causal)
+    if kept is not None:
+        logits = select(g, kept, logits, -0.7 * _LARGEST.get(high, 3.38953e38), high)
+    weights = Tensor(g.op("Softmax", logits.value, axis=logits.axis(-1)), logits.order)
+    return contract(g, Term(cast(g, weights, dtype), "bnts"), Term(v, "bsnh"), "btnh")
+
+
+def _repeated(g: Builder, x: Tensor, heads: int | None) -> Tensor:
+    """Keys or values with a head for each of the queries': grouped heads repeat, a single one broadcasts."""
+    own = x.shape[2]
+    if heads is None or own is None or own in (1, heads):
+        return x
+    indices = np.repeat(np.arange(own, dtype=np.int64), heads // own)
+    return Tensor(g.op("Gather", x.value, indices, axis=x.axis(2)), x.order)
+
+
+def _kept(g: Builder, logits: Tensor, mask: Operand | None, causal: bool) -> Operand | None:
+    """Where a query may attend to a key, or None for everywhere; a constant as far as sizes are known."""
+    if mask is not None:
+        mask = cast(g, mask, "bool") if isinstance(mask, Tensor) else np.asarray(mask, bool)
+    if not causal:
+        return mask
+    rows, columns = logits.shape[2:]
+    triangle: Operand
+    if rows is None or columns is None:
+        logits = g.identity(logits)
+        everywhere = g.op("Equal", logits.value, logits.value)
+        triangle = Tensor(g.op("Trilu", everywhere, upper=0), logits.order)
+    else:
+        triangle = np.tri(rows, columns, dtype=bool)
+    return triangle if mask is None else elementwise(g, "And", mask, triangle, dtype="bool")
