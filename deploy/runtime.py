@@ -47,8 +47,8 @@ class Runtime:
         self.outputs: tuple[TensorSpec, ...] = manifest.outputs or backend.outputs
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        _check_names(bundle, candidate, self.inputs, backend.inputs)
-        _check_names(bundle, candidate, self.outputs, backend.outputs)
+        _check_tensors(bundle, candidate, self.inputs, backend.inputs)
+        _check_tensors(bundle, candidate, self.outputs, backend.outputs)
 
     @classmethod
     def load(
@@ -222,14 +222,15 @@ def _load(candidate: Candidate, data: bytes, where: str, threads: int) -> Backen
     return OnnxRuntimeBackend(data, candidate.backend, where, threads)
 
 
-def _check_names(
+def _check_tensors(
     bundle: Bundle, candidate: Candidate, wanted: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...]
 ) -> None:
-    if {spec.name for spec in wanted} != {spec.name for spec in found}:
+    listed, real = ({(spec.name, spec.dtype) for spec in specs} for specs in (wanted, found))
+    if listed != real:
         raise BundleError(
-            "the manifest and the artifact name different inputs or outputs",
+            "the manifest and the artifact have different inputs or outputs",
             where=str(bundle.path(candidate.artifact)),
-            expected=", ".join(spec.name for spec in wanted),
-            found=", ".join(spec.name for spec in found),
+            expected=", ".join(f"{spec.name} {spec.dtype}" for spec in wanted),
+            found=", ".join(f"{spec.name} {spec.dtype}" for spec in found),
             fix="build the bundle again: make engine",
         )

@@ -33,11 +33,15 @@ def checked(cuda: Any, result: tuple[Any, ...]) -> Any:
 
 
 class Stream:
-    """A CUDA stream of its own (on the default stream, TensorRT synchronizes the device more often than it need)."""
+    """A CUDA stream that does not wait for the default one.
+
+    On the default stream TensorRT synchronizes the device more often than it need, and one that waits for it would let
+    other code's work there break the capture of a CUDA graph.
+    """
 
     def __init__(self) -> None:
         self._cuda = cuda_runtime()
-        self._stream: Any = checked(self._cuda, self._cuda.cudaStreamCreate())
+        self._stream: Any = checked(self._cuda, self._cuda.cudaStreamCreateWithFlags(self._cuda.cudaStreamNonBlocking))
 
     @property
     def handle(self) -> int:

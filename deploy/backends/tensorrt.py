@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from deploy.backends.buffers import Stream, TensorBuffer
+from deploy.backends.tensorrt_logger import logger_of
 from deploy.errors import BackendError
 from deploy.interrupts import import_module
 from deploy.manifest import BATCH, TensorSpec
@@ -37,12 +38,15 @@ class TensorRTBackend:
         self._stream: Stream | None = None
         try:
             trt = import_module(ENGINES[name])
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # OSError: a library of it is missing
             extra = "rtx" if name == "tensorrt-rtx" else "tensorrt"
             fix = f"pip install 'kerasrt[{extra}]'"
-            raise BackendError(f"{ENGINES[name]} is not installed ({error})", where=where, fix=fix) from error
-        self._logger = _logger(trt)
-        self._runtime = trt.Runtime(self._logger)
+            raise BackendError(f"{ENGINES[name]} cannot be imported ({error})", where=where, fix=fix) from error
+        self._logger = logger_of(trt)
+        try:
+            self._runtime = trt.Runtime(self._logger)
+        except Exception as error:  # the binding's own: it got no object from TensorRT
+            raise self._failure(f"{name} {trt.__version__} cannot start", "check the GPU with nvidia-smi") from error
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
             raise self._failure(f"{name} {trt.__version__} cannot load the engine")
@@ -58,7 +62,7 @@ class TensorRTBackend:
 
     @property
     def batch(self) -> tuple[int, int] | None:
-        """Smallest and largest batch of the engine's first optimization profile."""
+        """Smallest and largest batch of the engine's first optimization profile; None where its shapes are fixed."""
         return self._batch
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -68,9 +72,9 @@ class TensorRTBackend:
                 raise BackendError("the engine is closed", where=self._where, fix="load it again")
             for spec in self.inputs:
                 array = inputs[spec.name]
-                self._buffers[spec.name].upload(array, self._stream)
                 if not self._context.set_input_shape(spec.name, tuple(array.shape)):
                     raise self._failure(f"the engine refuses shape {array.shape} for {spec.name}")
+                self._buffers[spec.name].upload(array, self._stream)
             if not self._context.execute_async_v3(self._stream.handle):
                 raise self._failure("the engine's run failed")
             shapes = {spec.name: tuple(self._context.get_tensor_shape(spec.name)) for spec in self.outputs}
@@ -98,12 +102,14 @@ class TensorRTBackend:
         outputs = [name for name in names if name not in inputs]
         smallest, largest = 1, None
         for name in inputs:
-            low, _, high = engine.get_tensor_profile_shape(name, 0)
-            if not context.set_input_shape(name, tuple(high)):
+            fixed = tuple(engine.get_tensor_shape(name))
+            if -1 not in fixed:
+                continue
+            low, _, high = (tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0))
+            if not context.set_input_shape(name, high):
                 raise self._failure(f"the engine refuses its own largest shape for {name}")
-            if len(high):
-                smallest = max(smallest, low[0])
-                largest = high[0] if largest is None else min(largest, high[0])
+            smallest = max(smallest, low[0])
+            largest = high[0] if largest is None else min(largest, high[0])
         self._batch = None if largest is None else (smallest, largest)
         for name in names:
             shape = tuple(context.get_tensor_shape(name))
@@ -112,7 +118,8 @@ class TensorRTBackend:
                 raise BackendError(f"output {name} has a size that depends on the data", where=self._where, fix=fix)
             dtype = self._dtype(trt, name)
             self._buffers[name] = TensorBuffer(math.prod(shape), dtype)
-            context.set_tensor_address(name, self._buffers[name].device)
+            if not context.set_tensor_address(name, self._buffers[name].device):
+                raise self._failure(f"the engine refuses memory for {name}")
         self.inputs = tuple(self._spec(trt, name) for name in inputs)
         self.outputs = tuple(self._spec(trt, name) for name in outputs)
 
@@ -132,14 +139,10 @@ class TensorRTBackend:
             fix = "cast it to float32 at the model's border, and build again"
             raise BackendError(f"{name} has type {kind}, which numpy lacks", where=self._where, fix=fix) from error
 
-    def _failure(self, what: str) -> BackendError:
-        """The reason of a failure is only in the logger; calls just return None or False."""
-        return BackendError(
-            what,
-            where=self._where,
-            found="; ".join(self._logger.errors[-3:]),
-            fix="build the engine on this machine, with this version: kerasrt build",
-        )
+    def _failure(
+        self, what: str, fix: str = "build the engine on this machine, with this version: kerasrt build"
+    ) -> BackendError:
+        return BackendError(what, where=self._where, found=self._logger.reason(), fix=fix)
 
 
 def _create_context(trt: Any, engine: Any) -> Any:
@@ -150,18 +153,3 @@ def _create_context(trt: Any, engine: Any) -> Any:
     config = engine.create_runtime_config()
     config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE
     return engine.create_execution_context(config)
-
-
-def _logger(trt: Any) -> Any:
-    """A logger that keeps errors, for the message of a failure, and prints nothing."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.errors.append(message.strip())
-
-    return Logger()

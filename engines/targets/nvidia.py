@@ -1,8 +1,7 @@
 """Building a strongly typed network with TensorRT's builder: what TensorRT 10, 11 and TensorRT-RTX have in common.
 
-``trt`` is the module (`tensorrt` or `tensorrt_rtx`). Three habits of its Python binding shape this file: exceptions in
-callbacks are swallowed, a failure is a None whose reason only the logger hears, and the process has one logger for
-good.
+``trt`` is the module (`tensorrt` or `tensorrt_rtx`). Two habits of its Python binding shape this file: exceptions in
+callbacks are swallowed, and a failure is a None whose reason only the process's logger hears.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.backends.tensorrt_logger import logger_of
 from deploy.errors import BuildError
 from deploy.interrupts import deferred
 from deploy.manifest import Profile
 
 _LOCK = threading.Lock()
-_LOGGERS: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -68,27 +67,6 @@ def build(trt: Any, graph: bytes, profile: Profile, capabilities: Sequence[str] 
             raise Failure(logger.reason())
         layers = [text for _, text in logger.messages if text.startswith("Layers:")]
         return Serialized(bytes(engine), layers[-1] if layers else "")
-
-
-def logger_of(trt: Any) -> Any:
-    """The process's logger for that module: TensorRT keeps the first one it gets and ignores all others."""
-    if trt.__name__ not in _LOGGERS:
-
-        class Logger(trt.ILogger):  # type: ignore[misc]
-            def __init__(self) -> None:
-                super().__init__()
-                self.messages: list[tuple[int, str]] = []
-
-            def log(self, severity: Any, message: str) -> None:
-                if int(severity) <= int(trt.ILogger.Severity.WARNING) or message.startswith("Layers:"):
-                    self.messages.append((int(severity), message))
-
-            def reason(self) -> str:
-                errors = [text for severity, text in self.messages if severity <= int(trt.ILogger.Severity.ERROR)]
-                return "; ".join(dict.fromkeys(errors)) or "the builder gave no reason"
-
-        _LOGGERS[trt.__name__] = Logger()
-    return _LOGGERS[trt.__name__]
 
 
 def _parse(trt: Any, network: Any, logger: Any, graph: bytes) -> Any:

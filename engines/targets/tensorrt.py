@@ -73,8 +73,8 @@ class TensorRT:
 
 def inspect(trt: Any, engine: bytes) -> Any:
     """The layer table of an engine, by the engine inspector; needs the GPU it was built for. Raises BuildError."""
+    from deploy.backends.tensorrt_logger import logger_of
     from engines.layer_table import read_inspector
-    from engines.targets.nvidia import logger_of
 
     loaded = trt.Runtime(logger_of(trt)).deserialize_cuda_engine(engine)
     if loaded is None:

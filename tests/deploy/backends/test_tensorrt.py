@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy.backends import buffers
+from deploy.backends import buffers, tensorrt_logger
 from deploy.backends.tensorrt import TensorRTBackend
 from deploy.errors import BackendError, InputError
 from deploy.gpu import gpus
@@ -57,7 +57,10 @@ class FakeCuda:
         ctypes.memmove(int(target), int(source), count)
         return (0,)
 
-    def cudaStreamCreate(self) -> tuple[int, int]:
+    cudaStreamNonBlocking = 1
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[int, int]:
+        assert flags == 1
         self.streams += 1
         return (0, 77)
 
@@ -128,11 +131,17 @@ class Engine:
 
 
 class ILogger:
+    """As in TensorRT, `__init__` of a derived class must call this one."""
+
+    def __init__(self) -> None:
+        self.made = True
+
     Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
 
 
 class FakeRuntime:
     def __init__(self, logger: Any) -> None:
+        assert logger.made
         self.logger = logger
 
     def deserialize_cuda_engine(self, data: bytes) -> Engine | None:
@@ -155,6 +164,7 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "tensorrt-rtx":
         module.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(tensorrt_logger, "_LOGGERS", {})
     return str(request.param)
 
 
@@ -191,6 +201,42 @@ def test_an_engine_of_another_version_says_why(target: str, cuda: FakeCuda) -> N
     assert caught.value.where == "model.engine"
 
 
+def test_a_driver_that_is_missing(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT's binding raises TypeError where it gets no object."""
+
+    def runtime(logger: Any) -> None:
+        logger.log(ILogger.Severity.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("factory function returned nullptr")
+
+    monkeypatch.setattr(sys.modules[target.replace("-", "_")], "Runtime", runtime)
+    with pytest.raises(BackendError, match="cannot start") as caught:
+        TensorRTBackend(b"engine", target, "model.engine")
+    assert caught.value.found == "CUDA initialization failure with error: 35"
+    assert "nvidia-smi" in caught.value.fix
+
+
+def test_a_shape_the_engine_does_not_take(target: str, cuda: FakeCuda) -> None:
+    backend = TensorRTBackend(b"engine", target, "file")
+    with pytest.raises(BackendError, match="refuses shape"):
+        backend.run({"x": np.ones((5, 3), np.float32)})
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(backend.run({"x": x})["y"], 2 * x)
+    backend.close()
+
+
+def test_an_engine_of_fixed_shapes(target: str, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its shape is asked for, never a profile, which it need not have."""
+    monkeypatch.setattr(Engine, "get_tensor_shape", lambda *_: (2, 3))
+    monkeypatch.setattr(Engine, "get_tensor_profile_shape", lambda *_: pytest.fail("there is no profile"))
+    monkeypatch.setattr(Context, "get_tensor_shape", lambda *_: (2, 3))
+    backend = TensorRTBackend(b"engine", target, "file")
+    assert backend.batch is None
+    assert backend.inputs == (TensorSpec("x", (2, 3), "float32"),)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(backend.run({"x": x})["y"], 2 * x)
+    backend.close()
+
+
 def test_too_little_memory_leaves_nothing_behind(target: str, cuda: FakeCuda) -> None:
     cuda.limit = 8
     with pytest.raises(BackendError, match="CUDA error 2"):
@@ -201,7 +247,7 @@ def test_too_little_memory_leaves_nothing_behind(target: str, cuda: FakeCuda) ->
 
 def test_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(BackendError, match="tensorrt is not installed") as caught:
+    with pytest.raises(BackendError, match="tensorrt cannot be imported") as caught:
         TensorRTBackend(b"engine", "tensorrt", "file")
     assert caught.value.fix == "pip install 'kerasrt[tensorrt]'"
 
