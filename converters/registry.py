@@ -103,7 +103,8 @@ def ways() -> dict[type, tuple[str, str]]:
 @functools.cache
 def _load() -> None:
     """Imports the built-in lowerings and those of installed packages (entry-point group ``kerasrt.lowerings``)."""
-    import converters.lowerings  # noqa: F401
+    import converters.lowerings
+    import converters.openings  # noqa: F401
 
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         point.load()

@@ -112,9 +112,8 @@ class _Recorder:
         self, opening: Callable[..., Any], operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Traces what an operation consists of; the result has the dtypes that Keras gives the operation."""
-        expected = self._spec(operation, args, kwargs)
         try:
-            results = tree.flatten(opening(operation, *args, **kwargs))
+            results = opening(operation, *args, **kwargs)
         except Exception as error:
             self.failure = self.failure or ConversionError(
                 f"the operation {type(operation).__name__} cannot be opened",
@@ -123,9 +122,12 @@ class _Recorder:
                 fix="give unknown sizes with --shapes, or write it with other keras.ops",
             )
             raise self.failure from error
-        return tree.pack_sequence_as(
-            expected, [self._conform(x, y) for x, y in zip(tree.flatten(expected), results, strict=True)]
-        )
+        try:
+            expected = self._spec(operation, args, kwargs)
+        except Exception:  # Keras has no shape rule for this case; the opening's holds
+            return results
+        pairs = zip(tree.flatten(expected), tree.flatten(results), strict=True)
+        return tree.pack_sequence_as(expected, [self._conform(x, y) for x, y in pairs])
 
     def _conform(self, expected: KerasTensor, found: Any) -> KerasTensor:
         if not isinstance(found, KerasTensor):

@@ -14,4 +14,5 @@ from converters.lowerings import (  # noqa: F401
     recurrent,
     reduction,
     shape,
+    sorting,
 )

@@ -49,14 +49,20 @@ def broadcast(g: Builder, *operands: Operand, dtype: str | None = None) -> tuple
     The order is that of the largest operand of full rank; constants are permuted now, not at run time.
     """
     dtype = dtype or promoted(*operands)
+    order = common_order(*operands)
+    return [arranged(g, x, order, dtype) for x in operands], order
+
+
+def common_order(*operands: Operand) -> Order:
+    """The order of the largest operand of full rank."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
     rank = max([x.rank for x in tensors] + [np.ndim(x) for x in operands if not isinstance(x, Tensor)])
     full = [x for x in tensors if x.rank == rank]
-    order = max(full, key=lambda x: elements(x.shape)).order if full else layout.identity(rank)
-    return [_operand(g, x, order, dtype) for x in operands], order
+    return max(full, key=lambda x: elements(x.shape)).order if full else layout.identity(rank)
 
 
-def _operand(g: Builder, x: Operand, order: Order, dtype: str) -> ir.Value | Array:
+def arranged(g: Builder, x: Operand, order: Order, dtype: str) -> ir.Value | Array:
+    """An operand in a dtype and an order of at least its rank, ready for an elementwise node."""
     rank = len(order)
     if not isinstance(x, Tensor):
         array = np.asarray(x, dtype)
@@ -73,10 +79,24 @@ def _operand(g: Builder, x: Operand, order: Order, dtype: str) -> ir.Value | Arr
     return g.arrange(x, order).value if x.rank else x.value
 
 
+_WIDER = {"int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"}
+
+
+def wider(dtype: str) -> str:
+    """The integer dtype that arithmetic on a small one is done in: neither ONNX Runtime nor TensorRT has it in that."""
+    return _WIDER.get(dtype, dtype)
+
+
 def elementwise(g: Builder, op_type: str, *operands: Operand, dtype: str | None = None) -> Tensor:
-    """One elementwise node over broadcast operands (``dtype``: that of the operands, the promoted one unless given)."""
-    values, order = broadcast(g, *operands, dtype=dtype)
-    return Tensor(g.op(op_type, *values), order)
+    """One elementwise node over broadcast operands (``dtype``: that of the operands, the promoted one unless given).
+
+    Small integers are computed in a wider dtype and cast back, which is their overflow.
+    """
+    dtype = dtype or promoted(*operands)
+    wide = dtype if op_type.startswith("Bitwise") else wider(dtype)
+    values, order = broadcast(g, *operands, dtype=wide)
+    y = Tensor(g.op(op_type, *values), order)
+    return y if y.dtype.kind == "b" else cast(g, y, dtype)
 
 
 def unary(g: Builder, op_type: str, x: Tensor, **attributes: Any) -> Tensor:
@@ -86,12 +106,12 @@ def unary(g: Builder, op_type: str, x: Tensor, **attributes: Any) -> Tensor:
 
 def select(g: Builder, condition: Operand, x1: Operand, x2: Operand, dtype: str) -> Tensor:
     """Where over operands in any order: the branches are brought to one dtype, the condition to booleans."""
-    operands = (condition, x1, x2)
-    rank = max(x.rank if isinstance(x, Tensor) else np.ndim(x) for x in operands)
-    full = [x for x in operands if isinstance(x, Tensor) and x.rank == rank]
-    order = max(full, key=lambda x: elements(x.shape)).order if full else layout.identity(rank)
-    values = [_operand(g, x, order, kind) for x, kind in zip(operands, ("bool", dtype, dtype), strict=True)]
-    return Tensor(g.op("Where", *values), order)
+    wide = "int32" if dtype == "bool" else wider(dtype)
+    if wide != dtype:
+        return cast(g, select(g, condition, x1, x2, wide), dtype)
+    order = common_order(condition, x1, x2)
+    operands = zip((condition, x1, x2), ("bool", dtype, dtype), strict=True)
+    return Tensor(g.op("Where", *(arranged(g, x, order, kind) for x, kind in operands)), order)
 
 
 def as_tensor(g: Builder, x: Operand, dtype: str | None = None) -> Tensor:

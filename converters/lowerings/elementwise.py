@@ -11,7 +11,7 @@ from converters.keras_internals import core
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor
-from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, select, unary
+from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, select, unary, wider
 from converters.registry import lowers
 
 _ARITHMETIC = {
@@ -23,6 +23,7 @@ _ARITHMETIC = {
     knp.Divide: "Div",
     knp.TrueDivide: "Div",
 }
+_OF_BOOLEANS = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}
 _COMPARISONS = {
     knp.Equal: "Equal",
     knp.Greater: "Greater",
@@ -31,6 +32,7 @@ _COMPARISONS = {
     knp.LessEqual: "LessOrEqual",
 }
 _LOGIC = {knp.LogicalAnd: "And", knp.LogicalOr: "Or", knp.LogicalXor: "Xor"}
+_BITS = {knp.BitwiseAnd: "BitwiseAnd", knp.BitwiseOr: "BitwiseOr", knp.BitwiseXor: "BitwiseXor"}
 _UNARY_FLOAT = {
     knp.Exp: "Exp",
     knp.Log: "Log",
@@ -63,7 +65,10 @@ _UNARY = {
 
 @lowers(*_ARITHMETIC)
 def arithmetic(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
-    return elementwise(g, _ARITHMETIC[type(op)], x1, x2, dtype=g.out.dtype)
+    op_type = _ARITHMETIC[type(op)]
+    return elementwise(
+        g, _OF_BOOLEANS.get(op_type, op_type) if g.out.dtype == "bool" else op_type, x1, x2, dtype=g.out.dtype
+    )
 
 
 @lowers(*_COMPARISONS)
@@ -86,6 +91,19 @@ def logical_not(g: Builder, op: Any, x: Tensor) -> Tensor:
     return unary(g, "Not", cast(g, x, "bool"))
 
 
+@lowers(*_BITS)
+def bitwise(g: Builder, op: Any, x: Operand, y: Operand) -> Tensor:
+    return elementwise(g, _BITS[type(op)], x, y, dtype=g.out.dtype)
+
+
+@lowers(knp.BitwiseNot, knp.BitwiseInvert)
+def bitwise_not(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """-1 - x in two's complement, the largest number minus x without a sign; TensorRT has no node for it."""
+    if x.dtype.kind == "b":
+        return unary(g, "Not", x)
+    return elementwise(g, "Sub", np.iinfo(x.dtype).max if x.dtype.kind == "u" else -1, x, dtype=str(x.dtype))
+
+
 @lowers(*_UNARY_FLOAT)
 def unary_float(g: Builder, op: Any, x: Tensor) -> Tensor:
     return unary(g, _UNARY_FLOAT[type(op)], cast(g, x, g.out.dtype))
@@ -99,7 +117,7 @@ def unary_any(g: Builder, op: Any, x: Tensor) -> Tensor:
     if getattr(op, "decimals", 0):
         power = 10.0**op.decimals
         return elementwise(g, "Div", unary(g, "Round", elementwise(g, "Mul", x, power)), power)
-    return cast(g, unary(g, _UNARY[type(op)], x), g.out.dtype)
+    return cast(g, unary(g, _UNARY[type(op)], cast(g, x, wider(str(x.dtype)))), g.out.dtype)
 
 
 @lowers(knp.Square)

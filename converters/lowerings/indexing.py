@@ -10,8 +10,9 @@ from converters import layout
 from converters.keras_internals import core, nn
 from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor
-from converters.lowerings.broadcasting import Operand, as_tensor, cast, constant_of
+from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.lowerings.quantized import from_floats
+from converters.lowerings.sorting import flat_or
 from converters.registry import lowers
 from deploy.errors import ConversionError
 
@@ -53,12 +54,74 @@ def get_item(g: Builder, op: Any, x: Tensor, key: Any) -> Tensor:
 
 
 @lowers(core.Slice)
-def slice_(g: Builder, op: Any, x: Tensor, start_indices: Operand) -> Tensor:
-    starts = constant_of(g, start_indices, "the start of a slice").astype(np.int64)
+def slice_(g: Builder, op: Any, x: Tensor, start_indices: Any) -> Tensor:
+    if isinstance(start_indices, Tensor) or any(isinstance(start, Tensor) for start in start_indices):
+        return _slice_from(g, op.shape, x, start_indices)
+    starts = np.asarray([int(start) for start in start_indices], np.int64)
     sizes = np.asarray(op.shape, np.int64)
     order = list(x.order)
     axes = np.arange(x.rank, dtype=np.int64)
     return Tensor(g.op("Slice", x.value, starts[order], (starts + sizes)[order], axes), x.order)
+
+
+def _slice_from(g: Builder, sizes: Any, x: Tensor, starts: Any) -> Tensor:
+    """A slice whose start is computed: per axis a Gather of consecutive places, so its size is known."""
+    for axis, size in enumerate(sizes):
+        if size == x.shape[axis]:
+            continue
+        if isinstance(starts, Tensor):
+            first = Tensor(g.op("Gather", starts.value, np.asarray(axis, np.int64), axis=0), ())
+        else:
+            first = as_tensor(g, starts[axis])
+        places = elementwise(g, "Add", np.arange(size, dtype=np.int64), g.reshape(first, ()), dtype="int64")
+        x = Tensor(g.op("Gather", x.value, places.value, axis=x.axis(axis)), x.order)
+    return x
+
+
+@lowers(knp.TakeAlongAxis)
+def take_along_axis(g: Builder, op: Any, x: Operand, indices: Operand) -> Tensor:
+    """GatherElements, once both have equal sizes beside the axis."""
+    table, index = as_tensor(g, x), as_tensor(g, indices)
+    index = index if index.dtype == np.int64 else cast(g, index, "int32")
+    table, axis = flat_or(g, table, op.axis)
+    index, _ = flat_or(g, index, op.axis)
+    table, index = (_spread(g, a, b, axis) for a, b in ((table, index), (index, table)))
+    value = g.op("GatherElements", table.value, g.arrange(index, table.order).value, axis=table.axis(axis))
+    return cast(g, Tensor(value, table.order), g.out.dtype)
+
+
+def _spread(g: Builder, x: Tensor, other: Tensor, axis: int) -> Tensor:
+    """The value repeated along the axes in which it has size 1 and the other one more."""
+    if not any(a == 1 != b for place, (a, b) in enumerate(zip(x.shape, other.shape, strict=True)) if place != axis):
+        return x
+    first = Tensor(
+        g.op("Slice", other.value, *(np.asarray([v], np.int64) for v in (0, 1, other.axis(axis)))), other.order
+    )
+    like = Tensor(g.op("Cast", elementwise(g, "Equal", first, first).value, to=int(x.value.dtype or 1)), first.order)
+    zero = elementwise(g, "Sub", like, like, dtype=str(x.dtype))
+    return elementwise(g, "Add", x, zero, dtype=str(x.dtype))
+
+
+@lowers(core.Scatter)
+def scatter(g: Builder, op: Any, indices: Operand, values: Operand) -> Tensor:
+    """Values added to zeros at places; several at one place add up."""
+    zeros = as_tensor(g, np.zeros([int(size) for size in op.shape], g.out.dtype))
+    return _scattered(g, zeros, indices, values, "add")
+
+
+@lowers(core.ScatterUpdate)
+def scatter_update(g: Builder, op: Any, inputs: Operand, indices: Operand, updates: Operand) -> Tensor:
+    return _scattered(g, as_tensor(g, inputs), indices, updates, op.reduction)
+
+
+def _scattered(g: Builder, x: Tensor, indices: Any, updates: Operand, reduction: str | None) -> Tensor:
+    x = g.identity(x)
+    if reduction == "add" and not isinstance(indices, Tensor) and x.value.is_initializer():
+        places = np.reshape(np.asarray(indices), (-1, np.shape(indices)[-1]))
+        reduction = None if len(np.unique(places, axis=0)) == len(places) else "add"  # TensorRT has no reduction
+    index = g.identity(cast(g, as_tensor(g, indices), "int64"))
+    update = g.identity(cast(g, as_tensor(g, updates), str(x.dtype)))
+    return Tensor(g.op("ScatterND", x.value, index.value, update.value, reduction=reduction), x.order)
 
 
 @lowers(knp.Take)
@@ -78,8 +141,9 @@ def take(g: Builder, op: Any, x: Operand, indices: Operand) -> Tensor:
 
 @lowers(nn.OneHot)
 def one_hot(g: Builder, op: Any, x: Tensor) -> Tensor:
-    x = g.identity(cast(g, x, "int64"))
-    values = np.asarray([0, 1], g.out.dtype)
+    """A comparison with 0, 1, …: a negative class gives zeros, where ONNX's OneHot would count from the end."""
+    x = x if x.dtype in (np.int32, np.int64) else cast(g, x, "int32")
     axis = op.axis % (x.rank + 1)
-    value = g.op("OneHot", x.value, np.asarray(op.num_classes, np.int64), values, axis=axis)
-    return Tensor(value, layout.identity(x.rank + 1))
+    x = g.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    classes = np.arange(int(op.num_classes), dtype=x.dtype).reshape((-1,) + (1,) * (x.rank - 1 - axis))
+    return cast(g, elementwise(g, "Equal", x, classes), g.out.dtype)

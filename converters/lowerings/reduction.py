@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from converters import layout
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor
-from converters.lowerings.broadcasting import cast, elementwise, unary
+from converters.lowerings.broadcasting import cast, elementwise, unary, wider
+from converters.lowerings.sorting import flat_or
 from converters.registry import lowers
 
 _REDUCTIONS = {
@@ -47,7 +49,7 @@ def reduction(g: Builder, op: Any, x: Tensor) -> Tensor:
         lowest = reduce(g, f"Reduce{kind}", x, axes_of(op.axis, x.rank), keepdims=op.keepdims)
         return elementwise(g, kind, lowest, op.initial, dtype=g.out.dtype)
     boolean = x.dtype.kind == "b"
-    x = cast(g, x, "int32" if boolean and g.out.dtype == "bool" else g.out.dtype)
+    x = cast(g, x, "int32" if boolean and g.out.dtype == "bool" else wider(g.out.dtype))
     y = reduce(g, _REDUCTIONS[type(op)], x, axes_of(op.axis, x.rank), keepdims=op.keepdims)
     return cast(g, y, g.out.dtype)
 
@@ -79,3 +81,32 @@ def arg_extreme(g: Builder, op: Any, x: Tensor) -> Tensor:
     value = g.op(op_type, x.value, axis=x.axis(op.axis), keepdims=int(op.keepdims))
     order = layout.reduce(x.order, [op.axis % x.rank], keepdims=op.keepdims)
     return cast(g, Tensor(value, order), g.out.dtype)
+
+
+@lowers(knp.Cumsum)
+def cumsum(g: Builder, op: Any, x: Tensor) -> Tensor:
+    x, axis = flat_or(g, x, op.axis)
+    dtype = np.dtype(g.out.dtype)
+    wide = (
+        dtype
+        if dtype in (np.int32, np.int64, np.float32, np.float64)
+        else np.dtype("f4" if dtype.kind == "f" else "i4")
+    )
+    value = g.op("CumSum", cast(g, x, str(wide)).value, np.asarray(x.axis(axis), np.int64))
+    return cast(g, Tensor(value, x.order), g.out.dtype)
+
+
+@lowers(knp.Bincount)
+def bincount(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """How often each of 0, 1, … is there; as many columns as the largest value asks for, at least ``minlength``."""
+    x = g.identity(cast(g, x, "int64"))
+    one = np.asarray(1, np.int64)
+    highest = g.op("Add", g.op("ReduceMax", x.value, keepdims=0), one)
+    count = g.op("Max", highest, np.asarray(int(op.minlength or 0), np.int64))
+    classes = Tensor(g.op("Range", np.asarray(0, np.int64), count, one), (0,))
+    dtype = wider(g.out.dtype)
+    rows = cast(g, elementwise(g, "Equal", g.reshape(x, (*x.shape, 1)), classes), dtype)
+    if op.weights is not None:
+        weights = np.asarray(ops.convert_to_numpy(op.weights))
+        rows = elementwise(g, "Mul", rows, weights[..., None], dtype=dtype)
+    return cast(g, reduce(g, "ReduceSum", rows, [x.rank - 1], keepdims=False), g.out.dtype)

@@ -91,13 +91,8 @@ def unstack(g: Builder, op: Any, x: Tensor) -> list[Tensor]:
 @lowers(knp.Pad)
 def pad(g: Builder, op: Any, x: Tensor, constant_values: float | None = None) -> Tensor:
     widths = list(op.pad_width) * (x.rank if len(op.pad_width) == 1 else 1)
-    modes = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
-    if op.mode not in modes:
-        raise ConversionError(
-            f"padding mode '{op.mode}' has no ONNX expression",
-            where=g.where,
-            expected="one of " + ", ".join(modes),
-        )
+    if op.mode not in ("constant", "reflect", "edge"):
+        return _pad_by_index(g, x, widths, op.mode)
     begin = [int(widths[axis][0]) for axis in x.order]
     end = [int(widths[axis][1]) for axis in x.order]
     if not any(begin + end):
@@ -105,6 +100,27 @@ def pad(g: Builder, op: Any, x: Tensor, constant_values: float | None = None) ->
     fill = g.scalar(constant_values, x) if constant_values else None
     mode = None if op.mode == "constant" else op.mode
     return Tensor(g.op("Pad", x.value, np.asarray([*begin, *end], np.int64), fill, mode=mode), x.order)
+
+
+def _pad_by_index(g: Builder, x: Tensor, widths: Sequence[tuple[int, int]], mode: str) -> Tensor:
+    """Modes that ONNX has no name for (symmetric, wrap): per padded axis a Gather of the places they repeat."""
+    for axis, width in enumerate(widths):
+        size = x.shape[axis]
+        if not any(width):
+            continue
+        if size is None:
+            raise ConversionError(f"padding an unknown size in mode '{mode}'", where=g.where, fix="use --shapes")
+        places = np.pad(np.arange(size, dtype=np.int64), (int(width[0]), int(width[1])), mode=mode)  # type: ignore[call-overload]
+        x = Tensor(g.op("Gather", x.value, places, axis=x.axis(axis)), x.order)
+    return x
+
+
+@lowers(knp.Arange)
+def arange(g: Builder, op: Any, start: Operand, stop: Operand | None = None, step: Operand | None = None) -> Tensor:
+    """A sequence whose bounds the model computes."""
+    first, last = (0, start) if stop is None else (start, stop)
+    bounds = [cast(g, as_tensor(g, bound, None), g.out.dtype) for bound in (first, last, 1 if step is None else step)]
+    return Tensor(g.op("Range", *(g.reshape(bound, ()).value for bound in bounds)), (0,))
 
 
 @lowers(knp.Tile)

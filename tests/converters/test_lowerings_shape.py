@@ -171,7 +171,7 @@ def test_unknown_sizes_that_are_joined() -> None:
     check(model, shapes={"image": [None, 6, 5, 4]})
 
 
-def test_a_padding_mode_without_expression_is_refused_by_name() -> None:
-    model = Case(lambda x: ops.pad(x, ((0, 0), (1, 2)), mode="symmetric"), (6,)).model()
+def test_padding_an_unknown_size_by_index_asks_for_shapes() -> None:
+    model = Case(lambda x: ops.pad(x, ((0, 0), (1, 2)), mode="symmetric"), (None,)).model()
     with pytest.raises(ConversionError, match=r"operation .pad.*symmetric"):
         convert_model(model)
