@@ -19,6 +19,7 @@ from deploy import interrupts
 from deploy.errors import InputError, KerasrtError
 
 GROUP = "kerasrt.commands"
+OWN = ("", "deploy", "converters", "engines")
 
 
 def run_module(module: ModuleType, argv: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
@@ -89,6 +90,11 @@ def _report(error: BaseException, signals: Sequence[int]) -> int:
         return 141
     if isinstance(error, MemoryError):
         print("error: out of memory\n  to do: use a smaller batch", file=sys.stderr)
+        return 2
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in OWN:
+        fix = "pip install 'kerasrt[convert]', which converting and building need"
+        print(f"error: the package {package} is not installed\n  to do: {fix}", file=sys.stderr)
         return 2
     raise error
 

@@ -225,6 +225,17 @@ def test_bad_requests_are_refused_and_nothing_is_touched(
     assert caught.value.fix
 
 
+@pytest.mark.parametrize("package", ["rich", "onnx"])
+def test_a_package_that_is_not_installed_is_named(files: Path, tmp_path: Path, package: str) -> None:
+    """As on a device, where kerasrt[cpu] alone is installed."""
+    arguments = (files / "model.onnx", "-o", tmp_path / "b", "--precision", "fp32")
+    result = command(*arguments, code=f"import sys\nsys.modules[{package!r}] = None")
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        f"error: the package {package} is not installed\n  to do: pip install 'kerasrt[convert]'"
+    )
+
+
 def test_a_missing_model_is_said_first(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.keras: no such file"):
         engines.build("missing.keras", tmp_path / "b", quiet=True)

@@ -45,19 +45,18 @@ BAD = [
     ({"picture": images(), "other": images()}, "image"),
     ({"image": images(value=np.nan)}, "NaN"),
     ({"image": images(0)}, "empty|no sample"),
-    ([{"image": images()}, {"image": images(value=np.inf)}], "infinite"),
 ]
+KINDS = ("calibration", "sample", "calibration file", "sample file")
+BATCHES = [{"image": images()}, {"image": images(value=np.inf)}]
+CASES = [*((kind, *case) for kind in KINDS for case in BAD), ("calibration", BATCHES, "infinite")]
 
 
 @pytest.mark.usefixtures("unconverted")
-@pytest.mark.parametrize(("data", "message"), BAD)
-@pytest.mark.parametrize("kind", ["calibration", "sample", "calibration file", "sample file"])
+@pytest.mark.parametrize(("kind", "data", "message"), CASES)
 def test_bad_data_is_refused_before_the_conversion(
     network: Any, tmp_path: Path, kind: str, data: Any, message: str
 ) -> None:
     name, _, file = kind.partition(" ")
-    if isinstance(data, list) and kind != "calibration":
-        pytest.skip("a list of batches is for calibration alone")
     if file:
         np.savez(tmp_path / "data.npz", **data)
         data = tmp_path / "data.npz"
