@@ -5,6 +5,9 @@ Exit codes of every command: 2 for an error of the user's making (bad file, flag
 
 from __future__ import annotations
 
+REBUILD = "build the bundle again: make engine, or kerasrt build"
+"""What to do about a bundle that is damaged."""
+
 
 class KerasrtError(Exception):
     """One clear sentence for the user; never wraps a traceback from the depths.

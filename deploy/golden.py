@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.bundle import Bundle
-from deploy.errors import BundleError, InputError
+from deploy.errors import REBUILD, BundleError, InputError
 from deploy.manifest import Manifest
 from deploy.npz import Array, NpzArchive, write_npz
 
@@ -57,12 +57,12 @@ def read_golden(bundle: Bundle, layers: bool = False) -> Golden | None:
                 if group in groups and (layers or group != "layer"):
                     groups[group][name] = archive.read(entry)
     except InputError as error:
-        raise BundleError(error.what, where=where, fix="build the bundle again: make engine") from error
+        raise BundleError(error.what, where=where, fix=REBUILD) from error
     wanted = [("input", spec.name) for spec in bundle.manifest.inputs]
     wanted += [("output", spec.name) for spec in bundle.manifest.outputs]
     missing = [f"{group}/{name}" for group, name in wanted if name not in groups[group]]
     if missing:
-        raise BundleError(f"lacks {', '.join(missing)}", where=where, fix="build the bundle again: make engine")
+        raise BundleError(f"lacks {', '.join(missing)}", where=where, fix=REBUILD)
     return Golden(groups["input"], groups["output"], groups["layer"])
 
 

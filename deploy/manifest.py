@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.errors import BundleError
+from deploy.errors import REBUILD, BundleError
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -138,9 +138,7 @@ def read_manifest(folder: Path | str) -> Manifest:
             "no bundle is here", where=str(folder), expected=f"a folder with {MANIFEST}", fix="build one: make engine"
         ) from error
     except (OSError, ValueError) as error:
-        raise BundleError(
-            f"cannot be read ({error})", where=str(path), fix="build the bundle again: make engine"
-        ) from error
+        raise BundleError(f"cannot be read ({error})", where=str(path), fix=REBUILD) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise BundleError(
@@ -154,17 +152,15 @@ def read_manifest(folder: Path | str) -> Manifest:
     try:
         manifest = _manifest(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        fix = "build the bundle again: make engine"
-        raise BundleError(
-            f"a field is missing, unknown or of a wrong type ({error})", where=str(path), fix=fix
-        ) from error
+        what = f"a field is missing, unknown or of a wrong type ({error})"
+        raise BundleError(what, where=str(path), fix=REBUILD) from error
     if written != own_hash(data):
         raise BundleError(
             "was changed after it was built",
             where=str(path),
             expected=f"content of SHA-256 {written}",
             found=own_hash(data),
-            fix="build the bundle again: make engine",
+            fix=REBUILD,
         )
     return manifest
 

@@ -14,7 +14,7 @@ import numpy as np
 from deploy.backends.base import Backend
 from deploy.benchmark import Benchmark, latencies, summarize
 from deploy.bundle import Bundle, artifact, open_bundle
-from deploy.errors import BackendError, BundleError, InputError
+from deploy.errors import REBUILD, BackendError, BundleError, InputError
 from deploy.golden import origin, read_golden
 from deploy.inputs import check_inputs
 from deploy.manifest import Manifest, TensorSpec
@@ -114,7 +114,9 @@ class Runtime:
 
         An array, for a model with one input, gives an array where the model has one output, else a mapping; a mapping
         gives a mapping. Shapes and dtypes are those of ``inputs`` and ``outputs``. Raises InputError for what does not
-        fit them or whose batch is beyond the optimization profile. Values are not checked: NaN in is NaN out.
+        fit them or whose batch is beyond the optimization profile. Values are not checked, as that
+        would cost a pass over every input: what NaN or infinity becomes is the backend's affair (on ONNX Runtime NaN,
+        on a GPU not always). Where data may hold them, ask ``numpy.isfinite(x).all()`` first, as `deploy.infer` does.
         """
         if isinstance(inputs, Mapping):
             return self._run(inputs)
@@ -232,5 +234,5 @@ def _check_tensors(
             where=str(bundle.path(candidate.artifact)),
             expected=", ".join(f"{spec.name} {spec.dtype}" for spec in wanted),
             found=", ".join(f"{spec.name} {spec.dtype}" for spec in found),
-            fix="build the bundle again: make engine",
+            fix=REBUILD,
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from deploy.backends.onnxruntime import OnnxRuntimeBackend
 from deploy.bundle import Bundle
-from deploy.errors import BackendError, BundleError
+from deploy.errors import REBUILD, BackendError, BundleError
 from deploy.npz import Array
 from deploy.parity.compare import run_in_slices
 
@@ -49,7 +49,7 @@ def graph_layers(bundle: Bundle, inputs: Mapping[str, Array], paths: Iterable[st
                 where=layer.path,
                 expected=f"an order of {value.ndim} axes",
                 found=str(layer.order),
-                fix="build the bundle again: make engine",
+                fix=REBUILD,
             )
         found[layer.path] = value.transpose(np.argsort(layer.order))
     return found

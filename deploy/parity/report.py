@@ -10,11 +10,14 @@ def verdict(parity: Parity) -> str:
     """One line: passed or failed, the output that is nearest to its bound (or beyond), the bound, and the reference."""
     worst = max(parity.outputs, key=_strain)
     name = f"{worst.name}: " if len(parity.outputs) > 1 else ""
-    samples = "1 sample" if parity.samples == 1 else f"{parity.samples} samples"
     word = "passed" if parity.passed else "FAILED"
-    text = f"{word}  {name}{_measured(worst)}, {bound(worst.threshold)} ({samples}, {parity.reference})"
+    text = f"{word}  {name}{_measured(worst)}, {bound(worst.threshold)} ({samples(parity)}, {parity.reference})"
     constant = ", ".join(comparison.name for comparison in parity.outputs if comparison.constant)
     return text + (f"; proves little: {constant} is the same for every sample" if constant else "")
+
+
+def samples(parity: Parity) -> str:
+    return "1 sample" if parity.samples == 1 else f"{parity.samples} samples"
 
 
 def table(comparisons: tuple[Comparison, ...]) -> list[str]:

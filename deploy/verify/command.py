@@ -46,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         custom_objects=dict(_custom_object(text) for text in arguments.custom_objects),
     )
-    samples = "1 sample" if parity.samples == 1 else f"{parity.samples} samples"
-    print(f"{parity.precision} on {parity.backend} against {parity.reference}, {samples}")
+    print(f"{parity.precision} on {parity.backend} against {parity.reference}, {report.samples(parity)}")
     print("\n".join(report.table(parity.outputs)))
     if arguments.layers:
         print("\nlayers of the FP32 graph (onnxruntime-cpu)")
