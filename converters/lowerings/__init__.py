@@ -8,6 +8,7 @@ from converters.lowerings import (  # noqa: F401
     elementwise,
     image,
     indexing,
+    linalg,
     matmul,
     normalization,
     pooling,

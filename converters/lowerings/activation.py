@@ -6,18 +6,32 @@ import math
 from typing import Any
 
 import numpy as np
+from keras import layers
 
 from converters.keras_internals import activations, nn
 from converters.lowering import Builder, Tensor
-from converters.lowerings.broadcasting import cast, elementwise, unary
+from converters.lowerings.broadcasting import cast, elementwise, select, unary
+from converters.lowerings.reduction import reduce
 from converters.registry import lowers
+from deploy.errors import ConversionError
 
-_ONE_NODE = {nn.Relu: "Relu", nn.Sigmoid: "Sigmoid", nn.Softplus: "Softplus", nn.Softsign: "Softsign"}
+_ONE_NODE = {nn.Sigmoid: "Sigmoid", nn.Softplus: "Softplus", nn.Softsign: "Softsign"}
 
 
 @lowers(*_ONE_NODE)
 def one_node(g: Builder, op: Any, x: Tensor) -> Tensor:
     return unary(g, _ONE_NODE[type(op)], cast(g, x, g.out.dtype))
+
+
+@lowers(nn.Relu)
+def relu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """ONNX Runtime has Relu for floats, int8 and int32; unsigned integers are never negative."""
+    if x.dtype.kind in "ub":
+        return cast(g, x, g.out.dtype)
+    if x.dtype == np.int64:
+        return elementwise(g, "Max", x, 0)
+    kind = "int32" if x.dtype == np.int16 else g.out.dtype
+    return cast(g, unary(g, "Relu", cast(g, x, kind)), g.out.dtype)
 
 
 def _clip(g: Builder, x: Tensor, low: float | None, high: float | None) -> Tensor:
@@ -64,6 +78,14 @@ def leaky_relu(g: Builder, op: Any, x: Tensor) -> Tensor:
     return unary(g, "LeakyRelu", x, alpha=float(op.negative_slope))
 
 
+@lowers(layers.PReLU)
+def prelu(g: Builder, layer: Any, x: Tensor, **options: Any) -> Tensor:
+    """He et al. 2015, a slope for each element but along the shared axes; opened, it would be five nodes."""
+    x = cast(g, x, g.out.dtype)
+    slope = np.asarray(layer.alpha, g.out.dtype)[None].transpose(x.order)
+    return Tensor(g.op("PRelu", x.value, slope), x.order)
+
+
 @lowers(nn.Elu)
 def elu(g: Builder, op: Any, x: Tensor) -> Tensor:
     return unary(g, "Elu", x, alpha=float(op.alpha))
@@ -71,7 +93,8 @@ def elu(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(nn.Celu)
 def celu(g: Builder, op: Any, x: Tensor) -> Tensor:
-    return unary(g, "Celu", x, alpha=float(op.alpha))
+    """ONNX's Celu is for float32 alone."""
+    return cast(g, unary(g, "Celu", cast(g, x, "float32"), alpha=float(op.alpha)), g.out.dtype)
 
 
 @lowers(nn.Selu)
@@ -175,6 +198,29 @@ def softmax(g: Builder, op: Any, x: Tensor) -> Tensor:
     if op_type == "Softmax":
         return elementwise(g, "Div", power, total)
     return elementwise(g, "Sub", shifted, unary(g, "Log", total))
+
+
+@lowers(nn.Sparsemax)
+def sparsemax(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """max(x - tau, 0), Martins and Astudillo 2016, with the tau that Keras computes.
+
+    Over the sorted values z and their running sums s, the support is where z_i > (s_i - 1) / i. The paper's tau is
+    (s_k - 1) / k of its last member; Keras's adds up all the sums of the support, and the numbers shall be Keras's.
+    """
+    axis, size = op.axis % x.rank, x.shape[op.axis]
+    if size is None:
+        raise ConversionError("sparsemax over an unknown size", where=g.where, fix="give the size with --shapes")
+    place = x.axis(axis)
+    ordered, _ = g.op("TopK", x.value, np.asarray([size], np.int64), outputs=2, axis=place)
+    z = Tensor(ordered, x.order)
+    sums = Tensor(g.op("CumSum", z.value, np.asarray(place, np.int64)), x.order)
+    ranks = np.arange(1, size + 1, dtype=x.dtype).reshape([-1 if a == axis else 1 for a in range(x.rank)])
+    mean = elementwise(g, "Div", elementwise(g, "Sub", sums, 1.0), ranks)
+    support = elementwise(g, "Greater", elementwise(g, "Sub", z, mean), 0.0)
+    total = reduce(g, "ReduceSum", select(g, support, sums, 0.0, str(x.dtype)), [axis], keepdims=True)
+    count = reduce(g, "ReduceSum", cast(g, support, str(x.dtype)), [axis], keepdims=True)
+    tau = elementwise(g, "Div", elementwise(g, "Sub", total, 1.0), count)
+    return unary(g, "Relu", elementwise(g, "Sub", x, tau))
 
 
 @lowers(nn.Glu)

@@ -1,18 +1,19 @@
-"""Batch and layer normalization."""
+"""Batch, layer, group, root-mean-square and unit normalization."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from keras import layers
 
 from converters import layout
 from converters.keras_internals import nn
-from converters.lowering import Builder, Tensor
+from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, cast, elementwise, unary
+from converters.lowerings.linalg import norm
 from converters.lowerings.reduction import axes_of, reduce
 from converters.registry import lowers
-from deploy.errors import ConversionError
 
 
 @lowers(nn.BatchNorm)
@@ -62,30 +63,86 @@ def _tensor(g: Builder, value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(g.constant(value), layout.identity(value.ndim))
 
 
+def _wide(x: Tensor) -> str:
+    """The dtype in which Keras normalizes: float32 at least."""
+    return "float32" if x.dtype.kind != "f" or x.dtype.itemsize < 4 else str(x.dtype)
+
+
+def _variance(g: Builder, x: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+    """What is left of ``x`` without its mean, and the mean of its squares; axes stay, of size 1."""
+    centred = elementwise(g, "Sub", x, reduce(g, "ReduceMean", x, axes, keepdims=True))
+    return centred, reduce(g, "ReduceMean", elementwise(g, "Mul", centred, centred), axes, keepdims=True)
+
+
 @lowers(nn.LayerNorm)
 def layer_norm(g: Builder, op: Any, x: Tensor, gamma: Operand | None = None, beta: Operand | None = None) -> Tensor:
-    """Ba et al. 2016 over the last axes, which ONNX's LayerNormalization wants last physically too."""
-    axes = [op.axis] if isinstance(op.axis, int) else list(op.axis)
-    axes = sorted(axis % x.rank for axis in axes)
-    dtype = g.out.dtype
-    x = cast(g, x, dtype)
+    """Ba et al. 2016 over any axes, which ONNX's LayerNormalization wants last physically."""
+    axes = axes_of(op.axis, x.rank)
+    high, dtype = _wide(x), g.out.dtype
+    x = cast(g, x, high)
     epsilon = float(op.epsilon) if op.epsilon is not None else 1e-7
-    contiguous = axes == list(range(x.rank - len(axes), x.rank))
-    constant = not isinstance(gamma, Tensor) and not isinstance(beta, Tensor)
-    if not contiguous or not constant or op.rms_scaling:
-        return _decomposed(g, op, x, axes, gamma, beta, epsilon)
+    if isinstance(gamma, Tensor) or isinstance(beta, Tensor) or op.rms_scaling:
+        return cast(g, _decomposed(g, op, x, axes, gamma, beta, epsilon), dtype)
     shape = [int(x.shape[axis] or 0) for axis in axes]
-    scale = np.ones(shape, dtype) if gamma is None else np.asarray(gamma, dtype).reshape(shape)
-    bias = None if beta is None else g.constant(np.asarray(beta, dtype).reshape(shape), "beta")
-    x = g.identity(x)
-    value = g.op("LayerNormalization", x.value, g.constant(scale, "gamma"), bias, axis=axes[0], epsilon=epsilon)
-    return Tensor(value, x.order)
+    scale = np.ones(shape, high) if gamma is None else np.asarray(gamma, high).reshape(shape)
+    bias = None if beta is None else g.constant(np.asarray(beta, high).reshape(shape), "beta")
+    x = g.arrange(x, (*(axis for axis in range(x.rank) if axis not in axes), *axes))
+    first = x.rank - len(axes)
+    value = g.op("LayerNormalization", x.value, g.constant(scale, "gamma"), bias, axis=first, epsilon=epsilon)
+    return cast(g, Tensor(value, x.order), dtype)
+
+
+def _decomposed(g: Builder, op: Any, x: Tensor, axes: list[int], gamma: Any, beta: Any, epsilon: float) -> Tensor:
+    """The formula spelled out; with ``rms_scaling`` Keras divides x by its deviation as it is, and adds no beta."""
+    shape = tuple(x.shape[a] if a in axes else 1 for a in range(x.rank))
+
+    def along(value: Any) -> Any:
+        return g.reshape(value, shape) if isinstance(value, Tensor) else np.asarray(value).reshape(shape)
+
+    centred, variance = _variance(g, x, axes)
+    deviation = unary(g, "Sqrt", elementwise(g, "Add", variance, epsilon))
+    y = elementwise(g, "Div", x if op.rms_scaling else centred, deviation)
+    if gamma is not None:
+        y = elementwise(g, "Mul", y, along(gamma), dtype=str(x.dtype))
+    if beta is None or op.rms_scaling:
+        return y
+    return elementwise(g, "Add", y, along(beta), dtype=str(x.dtype))
+
+
+@lowers(layers.GroupNormalization)
+def group_norm(g: Builder, layer: Any, x: Tensor, **options: Any) -> Tensor:
+    """Wu and He 2018: an InstanceNormalization of (batch, group, the rest), then gamma and beta over channels.
+
+    Lowered as a layer: opened, it is fifteen operations. A group for each channel is one InstanceNormalization.
+    """
+    axis, high, own = layer.axis % x.rank, _wide(x), str(x.dtype)
+    x = cast(g, x, high)
+    order = x.order if x.order[0] == 0 and x.axis(axis) == 1 else layout.channels_first(x.rank, axis)
+    x = g.arrange(x, order)
+    x = Tensor(x.value, layout.identity(x.rank))  # from here on as it lies
+    batch, channels, *rest = x.shape
+    groups = layer.groups
+    gamma = np.asarray(layer.gamma, high) if layer.scale else np.ones(channels or 0, high)
+    beta = np.asarray(layer.beta, high) if layer.center else np.zeros(channels or 0, high)
+    if groups == channels and rest:
+        value = g.op("InstanceNormalization", x.value, gamma, beta, epsilon=float(layer.epsilon))
+        return cast(g, cast(g, Tensor(value, order), own), g.out.dtype)
+    size = (channels or 0) // groups
+    split = (size, *rest) if None in rest else (size * elements(rest),)
+    grouped = g.reshape(x, (batch, groups, *split))
+    one, zero = np.ones(groups, high), np.zeros(groups, high)
+    value = g.op("InstanceNormalization", grouped.value, one, zero, epsilon=float(layer.epsilon))
+    y = g.reshape(Tensor(value, grouped.order), x.shape)
+    over = (-1, *[1] * len(rest))
+    y = elementwise(g, "Mul", y, gamma.reshape(over)) if layer.scale else y
+    y = elementwise(g, "Add", y, beta.reshape(over)) if layer.center else y
+    return cast(g, cast(g, Tensor(y.value, order), own), g.out.dtype)
 
 
 @lowers(nn.RMSNorm)
 def rms_norm(g: Builder, op: Any, x: Tensor, scale: Operand | None = None) -> Tensor:
     """X / sqrt(mean(x^2) + epsilon) * scale, in float32 at least (Zhang and Sennrich 2019)."""
-    high = "float32" if x.dtype.itemsize < 4 else str(x.dtype)
+    high = _wide(x)
     wide = cast(g, x, high)
     epsilon = float(op.epsilon) if op.epsilon is not None else 1e-7
     mean = reduce(g, "ReduceMean", elementwise(g, "Mul", wide, wide), axes_of(op.axis, x.rank), keepdims=True)
@@ -97,7 +154,7 @@ def rms_norm(g: Builder, op: Any, x: Tensor, scale: Operand | None = None) -> Te
 def moments(g: Builder, op: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean, and mean of squared deviations."""
     axes, dtype = axes_of(op.axes, x.rank), g.out.dtype
-    x = cast(g, x, "float32") if x.dtype.itemsize < 4 else x
+    x = cast(g, x, _wide(x))
     mean = reduce(g, "ReduceMean", x, axes, keepdims=True)
     centred = elementwise(g, "Sub", x, mean)
     variance = reduce(g, "ReduceMean", elementwise(g, "Mul", centred, centred), axes, keepdims=op.keepdims)
@@ -108,30 +165,14 @@ def moments(g: Builder, op: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 
 @lowers(nn.Normalize)
 def normalize(g: Builder, op: Any, x: Tensor) -> Tensor:
-    """X / max(norm(x), epsilon), for orders 1 and 2 of the norm."""
-    op_type = {1: "ReduceL1", 2: "ReduceL2"}.get(op.order)
-    if op_type is None:
-        raise ConversionError(
-            f"a norm of order {op.order} has no lowering", where=g.where, expected="order 1 or 2", fix="use keras.ops"
-        )
+    """X / max(norm(x), epsilon)."""
     epsilon = float(op.epsilon) if op.epsilon is not None else 1e-7
     x = cast(g, x, g.out.dtype)
-    norm = reduce(g, op_type, x, axes_of(op.axis, x.rank), keepdims=True)
-    return elementwise(g, "Div", x, elementwise(g, "Max", norm, epsilon))
+    axes = axes_of(op.axis, x.rank) if op.order == 2 else _axes(op.axis, x.rank)
+    length = norm(g, x, None if op.order == 2 else op.order, axes, keepdims=True)
+    return elementwise(g, "Div", x, elementwise(g, "Max", length, epsilon))
 
 
-def _decomposed(g: Builder, op: Any, x: Tensor, axes: list[int], gamma: Any, beta: Any, epsilon: float) -> Tensor:
-    shape = tuple(x.shape[a] if a in axes else 1 for a in range(x.rank))
-
-    def along(value: Any) -> Any:
-        return g.reshape(value, shape) if isinstance(value, Tensor) else np.asarray(value).reshape(shape)
-
-    def mean(value: Tensor) -> Tensor:
-        return Tensor(g.op("ReduceMean", value.value, g.axes(value, axes), keepdims=1), value.order)
-
-    centred = x if op.rms_scaling else elementwise(g, "Sub", x, mean(x))
-    variance = mean(elementwise(g, "Mul", centred, centred))
-    y = elementwise(g, "Div", centred, unary(g, "Sqrt", elementwise(g, "Add", variance, epsilon)))
-    if gamma is not None:
-        y = elementwise(g, "Mul", y, along(gamma))
-    return y if beta is None else elementwise(g, "Add", y, along(beta))
+def _axes(axis: Any, rank: int) -> list[int]:
+    """Axes in the order given: a matrix norm's rows come first."""
+    return list(range(rank)) if axis is None else [a % rank for a in ([axis] if isinstance(axis, int) else axis)]

@@ -14,7 +14,7 @@ from tests.converters.checking import Case, case, check, parametrize
 NAMES = sorted(
     name
     for name, function in vars(activations).items()
-    if inspect.isfunction(function) and name not in ("get", "serialize", "deserialize", "sparsemax", "threshold")
+    if inspect.isfunction(function) and name not in ("get", "serialize", "deserialize", "threshold")
 )
 
 CASES = [
@@ -36,8 +36,8 @@ CASES = [
     case(activations.relu, (5, 4, 3), "Greater:1,Where:1", threshold=-0.5),
     case(layers.ReLU, (5, 4, 3), "Clip:1,Greater:1,Where:1", threshold=0.5, max_value=1.0),
     case(layers.LeakyReLU, (5, 4, 3), "LeakyRelu:1", negative_slope=0.3),
-    case(layers.PReLU, (5, 4, 3), "Add:1,Mul:1,Neg:1,Relu:2"),
-    case(layers.PReLU, (5, 4, 3), "Add:1,Mul:1,Neg:1,Relu:2", shared_axes=[1, 2]),
+    case(layers.PReLU, (5, 4, 3), "PRelu:1"),
+    case(layers.PReLU, (5, 4, 3), "PRelu:1", shared_axes=[1, 2]),
     case(layers.ELU, (5, 4, 3), "Elu:1", alpha=0.7),
     case(layers.Softmax, (5, 4, 3), "Softmax:1"),
     case(layers.Softmax, (5, 4, 3), "Softmax:1", axis=1),
@@ -45,6 +45,13 @@ CASES = [
     case(layers.Softmax, (5, 4, 3), "Exp:1,ReduceLogSumExp:1,Sub:1", axis=(1, 3)),
     case(lambda x: ops.log_softmax(x, axis=1), (5, 4), "LogSoftmax:1"),
     case(lambda x: ops.softmax(x, axis=None), (5, 4), "Div:1,Exp:1,ReduceMax:1,ReduceSum:1,Sub:1"),
+    case(ops.sparsemax, (5, 4)),
+    case(ops.sparsemax, (5, 4, 3), axis=2),
+    case(lambda xs: layers.Softmax()(xs[0], mask=xs[1] > 0), [(6, 5), (6, 5)], "Greater:1,Softmax:1,Where:2"),
+    case(lambda xs: layers.Softmax(axis=(1, 2))(xs[0], mask=xs[1]), [(6, 5), (1, 5)]),
+    case(ops.relu, (5, 4), "Cast:2,Relu:1", dtype="int16"),
+    case(ops.relu, (5, 4), "Identity:1", dtype="uint8"),
+    case(ops.celu, (5, 4), "Cast:2,Celu:1", dtype="float16"),
     case(lambda x: ops.gelu(x, approximate=False), (5, 4), "Add:1,Erf:1,Mul:3"),
     case(lambda x: ops.celu(x, alpha=0.5), (5, 4), "Celu:1"),
     case(lambda x: ops.glu(x, axis=1), (6, 4), "Mul:1,Sigmoid:1,Split:1"),

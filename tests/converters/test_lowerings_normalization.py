@@ -1,4 +1,4 @@
-"""Batch, layer, group and unit normalization."""
+"""Batch, layer, group, root-mean-square, spectral and unit normalization."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Any
 
 import keras
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from tests.converters.checking import Case, case, check, operations, parametrize, randomize
+
+GROUPS = "Add:1,InstanceNormalization:1,Mul:1,Reshape:2"
+PLAIN = {"scale": False, "center": False}
 
 CASES = [
     case(layers.BatchNormalization, (5,), "BatchNormalization:1"),
@@ -25,23 +28,34 @@ CASES = [
     case(layers.LayerNormalization, (6, 5, 3), "LayerNormalization:1"),
     case(layers.LayerNormalization, (6, 5, 3), "LayerNormalization:1", axis=[1, 2, 3]),
     case(layers.LayerNormalization, (6, 5, 3), "LayerNormalization:1", axis=[2, 3]),
-    case(layers.LayerNormalization, (6, 5, 3), "Add:2,Div:1,Mul:2,ReduceMean:2,Sqrt:1,Sub:1", axis=1),
-    case(layers.LayerNormalization, (6, 5, 3), "Add:2,Div:1,Mul:2,ReduceMean:2,Sqrt:1,Sub:1", axis=(1, 3)),
+    case(layers.LayerNormalization, (6, 5, 3), "LayerNormalization:1,Transpose:2", axis=1),
+    case(layers.LayerNormalization, (6, 5, 3), "LayerNormalization:1,Transpose:2", axis=(1, 3)),
     case(layers.LayerNormalization, (9, 4), "LayerNormalization:1", center=False, epsilon=1e-2),
     case(layers.LayerNormalization, (9, 4), "LayerNormalization:1", scale=False),
     case(layers.RMSNormalization, (9, 4), "Add:1,Div:1,Mul:2,ReduceMean:1,Sqrt:1"),
-    case(
-        layers.GroupNormalization,
-        (6, 5, 8),
-        "Add:3,Mul:4,Neg:1,Reciprocal:1,ReduceMean:2,Reshape:2,Sqrt:1,Sub:1",
-        groups=4,
-    ),
-    case(
-        layers.GroupNormalization,
-        (6, 5, 4),
-        "Add:3,Mul:4,Neg:1,Reciprocal:1,ReduceMean:2,Reshape:2,Sqrt:1,Sub:1",
-        groups=-1,
-    ),
+    case(layers.RMSNormalization, (6, 5, 4), axis=[2, 3], epsilon=0.1),
+    case(layers.LayerNormalization, (6, 5, 4), rms_scaling=True),
+    case(layers.LayerNormalization, (6, 5, 4), rms_scaling=True, axis=(1, 3), center=False),
+    case(layers.LayerNormalization, (6, 5, 4), dtype="float16"),
+    case(layers.GroupNormalization, (6, 5, 8), f"{GROUPS},Transpose:2", groups=4),
+    case(layers.GroupNormalization, (6, 5, 8), f"{GROUPS},Transpose:2", groups=1),
+    case(layers.GroupNormalization, (6, 5, 4), "InstanceNormalization:1,Transpose:2", groups=-1),
+    case(layers.GroupNormalization, (4, 6, 5), "InstanceNormalization:1", groups=4, axis=1),
+    case(layers.GroupNormalization, (8, 6, 5), GROUPS, groups=4, axis=1),
+    case(layers.GroupNormalization, (6, 4, 5), groups=2, axis=2, epsilon=0.1),
+    case(layers.GroupNormalization, (6, 5, 4), "InstanceNormalization:1,Reshape:2,Transpose:2", **PLAIN, groups=2),
+    case(layers.GroupNormalization, (None, None, 4), f"{GROUPS},Transpose:2", groups=2),
+    case(layers.GroupNormalization, (4,), groups=4),
+    case(layers.GroupNormalization, (2, 3, 5, 4), groups=2),
+    case(layers.GroupNormalization, (6, 5, 4), groups=2, dtype="float16"),
+    case(layers.SpectralNormalization(layers.Conv2D(3, 3)), (6, 5, 4), "Conv:1,Transpose:2"),
+    case(lambda x: ops.normalize(x, axis=1, order=1), (6, 4), "Div:1,Max:1,ReduceL1:1"),
+    case(lambda x: ops.normalize(x, axis=(1, 2), order=1), (6, 4), "Div:1,Max:1,ReduceL1:1,ReduceMax:1"),
+    case(lambda x: ops.normalize(x * 0.0, epsilon=0.1), (6, 4)),
+    case(lambda x: ops.normalize(x, order=3), (6, 4)),
+    case(lambda x: ops.moments(x, axes=[1]), (6, 4), "Mul:1,ReduceMean:2,Reshape:1,Sub:1"),
+    case(lambda xs: ops.layer_normalization(xs[0], ops.mean(xs[1], axis=0), None), [(6, 4), (4,)]),
+    case(lambda x: ops.batch_normalization(x, ops.mean(x, axis=(0, 1)), ops.var(x, axis=(0, 1)), axis=-1), (6, 4)),
     case(layers.UnitNormalization, (6, 4), "Div:1,Max:1,ReduceL2:1"),
     case(layers.UnitNormalization, (6, 5, 4), "Div:1,Max:1,ReduceL2:1", axis=[1, 2]),
 ]

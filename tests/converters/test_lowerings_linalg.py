@@ -1,0 +1,47 @@
+"""Norms and determinants."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import pytest
+from keras import ops
+
+from converters import convert
+from deploy.errors import ConversionError
+from tests.converters.checking import Case, case, parametrize
+
+
+def norm(order: Any, axis: Any, keepdims: bool = False) -> Case:
+    return case(lambda x: ops.norm(x, ord=order, axis=axis, keepdims=keepdims), (6, 5, 4))
+
+
+VECTORS = [norm(order, 2) for order in (None, 1, 2, 3, 0, -1, 0.5, math.inf, -math.inf)]
+MATRICES = [
+    norm(order, axis, keepdims)
+    for order in (None, "fro", 1, -1, math.inf, -math.inf)
+    for axis, keepdims in (((1, 2), False), ((3, 1), True))
+]
+
+
+@parametrize([*VECTORS, *MATRICES])
+def test_norm(item: Case) -> None:
+    item.check()
+
+
+def test_norm_of_integers() -> None:
+    case(lambda x: ops.norm(x, axis=-1), (6, 4), "Cast:1,ReduceL2:1", dtype="int32").check()
+
+
+def test_det() -> None:
+    case(ops.det, (4, 4), "Det:1").check()
+
+
+@pytest.mark.parametrize("order", ["nuc", 2, -2])
+def test_norms_of_singular_values_are_refused(order: Any) -> None:
+    inputs = keras.Input((6, 5))
+    model = keras.Model(inputs, ops.norm(inputs, ord=order, axis=(1, 2)))
+    with pytest.raises(ConversionError, match="needs singular values"):
+        convert(model)
