@@ -29,7 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if min(values) < 1:
             raise InputError("must be 1 or more", where=flag, found=str(min(values)), fix=f"for example {flag} 1")
+    if not arguments.seconds > 0:
+        raise InputError("must be more than 0", where="--seconds", found=str(arguments.seconds), fix="for example 5")
     with Runtime.load(arguments.bundle, arguments.backend, arguments.precision, arguments.threads) as runtime:
+        for batch in arguments.batch:
+            runtime.sample(batch)  # refuses one beyond the profile before anything is measured
         print(f"{runtime.bundle.manifest.name}: {runtime.precision} on {runtime.backend}, milliseconds a call")
         print("batch      min   median     mean      p90      p99      max   samples/s   calls")
         for batch in arguments.batch:

@@ -51,7 +51,7 @@ class NpzArchive:
     """
 
     def __init__(self, source: Path | str | bytes, where: str = "") -> None:
-        self.where = where or str(source)
+        self.where = where or str(source) or "''"
         try:
             stream: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
         except OSError as error:

@@ -158,11 +158,15 @@ class Runtime:
         return Parity(compared, origin(self.bundle.manifest), golden.batch, self.backend, self.precision)
 
     def sample(self, batch: int = 1) -> dict[str, Array]:
-        """Inputs of a batch: the golden ones, repeated or cut, or standard normal ones where the bundle has none."""
+        """Inputs of a batch: the golden ones, repeated or cut, or standard normal ones where the bundle has none.
+
+        Raises InputError for a batch beyond the profile.
+        """
         golden = read_golden(self.bundle)
         if golden is not None:
             index = np.arange(batch) % golden.batch
-            return check_inputs({spec.name: golden.inputs[spec.name][index] for spec in self.inputs}, self.inputs)
+            given = {spec.name: golden.inputs[spec.name][index] for spec in self.inputs}
+            return check_inputs(given, self.inputs, f"batch {batch}", self._batch)
         generator = np.random.default_rng(0)
         shapes = {s.name: tuple(batch if i == 0 else d for i, d in enumerate(s.shape)) for s in self.inputs}
         unknown = [name for name, shape in shapes.items() if not all(isinstance(size, int) for size in shape)]

@@ -320,6 +320,12 @@ def test_bench(digits: Path, run: Any) -> None:
     code, _, err = run(bench, "--bundle", digits, "--batch", 0)
     assert code == 2
     assert "--batch: must be 1 or more" in err
+    code, out, err = run(bench, "--bundle", digits, "--batch", 1, 9)
+    assert (code, out) == (2, "")
+    assert "batch 9: image: the batch is beyond the bundle's optimization profile" in err
+    code, _, err = run(bench, "--bundle", digits, "--seconds", "nan")
+    assert code == 2
+    assert "--seconds: must be more than 0" in err
 
 
 def test_verify_against_custom_objects_that_do_not_exist(digits: Path, run: Any) -> None:
