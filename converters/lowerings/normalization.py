@@ -86,10 +86,11 @@ def layer_norm(g: Builder, op: Any, x: Tensor, gamma: Operand | None = None, bet
     shape = [int(x.shape[axis] or 0) for axis in axes]
     scale = np.ones(shape, high) if gamma is None else np.asarray(gamma, high).reshape(shape)
     bias = None if beta is None else g.constant(np.asarray(beta, high).reshape(shape), "beta")
-    x = g.arrange(x, (*(axis for axis in range(x.rank) if axis not in axes), *axes))
+    last = g.arrange(x, (*(axis for axis in range(x.rank) if axis not in axes), *axes))
     first = x.rank - len(axes)
-    value = g.op("LayerNormalization", x.value, g.constant(scale, "gamma"), bias, axis=first, epsilon=epsilon)
-    return cast(g, Tensor(value, x.order), dtype)
+    value = g.op("LayerNormalization", last.value, g.constant(scale, "gamma"), bias, axis=first, epsilon=epsilon)
+    # a map goes back to where it lay: what follows are convolutions, or Dense layers that become 1x1 convolutions
+    return g.arrange(cast(g, Tensor(value, last.order), dtype), x.order if x.rank > 3 else last.order)
 
 
 def _decomposed(g: Builder, op: Any, x: Tensor, axes: list[int], gamma: Any, beta: Any, epsilon: float) -> Tensor:

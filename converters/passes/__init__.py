@@ -16,23 +16,39 @@ from onnx_ir.passes.common import (
     RemoveUnusedNodesPass,
 )
 
+from converters.passes.fold_affine import fold_affine
 from converters.passes.fold_batch_norm import fold_batch_norm
 from converters.passes.fold_bias import fold_bias
+from converters.passes.fold_concat import fold_concat
 from converters.passes.fold_flatten import fold_flatten
+from converters.passes.fold_hard_sigmoid import fold_hard_sigmoid
+from converters.passes.fold_keepdims import fold_keepdims
 from converters.passes.fold_pad import fold_pad
+from converters.passes.fold_pool import fold_pool
 from converters.passes.fold_reshape import fold_reshape
+from converters.passes.fold_scale import fold_scale
 from converters.passes.lift_constant import lift_constant
+from converters.passes.lift_gate import lift_gate
+from converters.passes.merge_shared import merge_shared
 
 Pass = Callable[[ir.Graph], bool]
 
 PASSES: tuple[Pass, ...] = (
     fold_reshape,
+    fold_hard_sigmoid,
     fold_pad,
+    fold_pool,
+    fold_concat,
     lift_constant,
     fold_bias,
     fold_batch_norm,
+    fold_scale,
+    fold_affine,
+    fold_keepdims,
+    lift_gate,
     fold_flatten,
     fold_reshape,
+    merge_shared,
 )
 
 

@@ -9,42 +9,32 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from converters.passes.rewriting import absorb, constant, initializer, only_consumer
-
-_OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
+from converters.passes.rewriting import OUTPUT_AXIS, absorb, constant, initializer, only_consumer, plain_product
 
 
 def fold_batch_norm(graph: ir.Graph) -> bool:
     """Folds every BatchNormalization that alone reads a Conv, ConvTranspose or Gemm. Returns whether it changed any."""
     changed = False
     for node in list(graph):
-        if node.graph is not None and node.op_type in _OUTPUT_AXIS:
+        if node.graph is not None and node.op_type in OUTPUT_AXIS:
             norm = only_consumer(node.outputs[0])
             if norm is not None and norm.op_type == "BatchNormalization" and norm.inputs[0] is node.outputs[0]:
                 changed |= _fold(graph, node, norm)
     return changed
 
 
-def _plain(node: ir.Node) -> bool:
-    """Whether a node is no Gemm that scales or transposes what it reads."""
-    scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
-    transposed = any(node.attributes.get_int(name, 0) != 0 for name in ("transA", "transB"))
-    return node.op_type != "Gemm" or not (scaled or transposed)
-
-
 def _fold(graph: ir.Graph, node: ir.Node, norm: ir.Node) -> bool:
     weights = constant(node.inputs[1])
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     computed_bias = bias is None and len(node.inputs) > 2 and node.inputs[2] is not None
-    grouped_transpose = node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1
-    if weights is None or computed_bias or grouped_transpose or not _plain(node):
+    if weights is None or computed_bias or not plain_product(node):
         return False
     arrays = [constant(value) for value in norm.inputs[1:5]]
     if any(array is None for array in arrays):
         return False
     gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in arrays)
     scale = gamma / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
-    axis = _OUTPUT_AXIS[node.op_type]
+    axis = OUTPUT_AXIS[node.op_type]
     shape = [-1 if a == axis else 1 for a in range(weights.ndim)]
     new_weights = (weights * scale.reshape(shape)).astype(weights.dtype)
     new_bias = ((0.0 if bias is None else bias.astype(np.float64)) - mean) * scale + beta

@@ -19,23 +19,26 @@ def fold_reshape(graph: ir.Graph) -> bool:
         if node.graph is None:
             continue
         if node.op_type == "Reshape":
-            changed |= _join_reshapes(node) or _remove_same(graph, node)
+            changed |= _join_reshapes(graph, node) or _remove_same(graph, node)
         elif node.op_type == "Transpose":
             changed |= _join_transposes(graph, node)
     return changed
 
 
-def _join_reshapes(node: ir.Node) -> bool:
+def _join_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     middle, target = node.inputs[0], constant(node.inputs[1])
     first = producer(middle, "Reshape")
     source = first.inputs[0] if first is not None else None
-    if middle is None or middle.shape is None or source is None or source.shape is None or target is None:
+    if first is None or middle is None or middle.shape is None or source is None or source.shape is None:
+        return False
+    if target is None:
         return False
     for place, size in enumerate(target):
         # a 0 copies the size in its place: the same unknown size must stand there in the source
         if size == 0 and (place >= len(source.shape) or source.shape[place] != middle.shape[place]):
             return False
     node.replace_input_with(0, source)
+    _remove_unused(graph, first)
     return True
 
 
@@ -58,7 +61,14 @@ def _join_transposes(graph: ir.Graph, node: ir.Node) -> bool:
     before = list(first.attributes.get_ints("perm"))
     node.attributes["perm"] = ir.AttrInt64s("perm", [before[axis] for axis in perm])
     node.replace_input_with(0, first.inputs[0])
+    _remove_unused(graph, first)
     return True
+
+
+def _remove_unused(graph: ir.Graph, node: ir.Node) -> None:
+    """Removes a node that nothing reads any more, so that it hides what it reads from no other pass."""
+    if not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
+        graph.remove(node, safe=True)
 
 
 def _bypass(graph: ir.Graph, node: ir.Node) -> bool:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
+"""Nodes with weights, and the axis of their weights that is the output's channel."""
+
 
 def constant(value: ir.Value | None) -> Array | None:
     """The array of an initializer, or None for a computed value."""
@@ -79,9 +82,23 @@ def replace_node(
 
 def per_channel(array: Array, rank: int, channels: int) -> Array | None:
     """A constant that varies over axis 1 alone, as a vector of ``channels``; None for any other."""
+    return per_axis(array, rank, 1, channels)
+
+
+def per_axis(array: Array, rank: int, axis: int, size: int) -> Array | None:
+    """A constant that varies over one axis of a value alone, as a vector of that ``size``; None for any other."""
     if array.ndim > rank:
         return None
     shape = (1,) * (rank - array.ndim) + array.shape
-    if any(size != 1 for axis, size in enumerate(shape) if axis != 1) or shape[1] not in (1, channels):
+    if any(count != 1 for place, count in enumerate(shape) if place != axis) or shape[axis] not in (1, size):
         return None
-    return np.broadcast_to(array.reshape(-1), (channels,))
+    return np.broadcast_to(array.reshape(-1), (size,))
+
+
+def plain_product(node: ir.Node) -> bool:
+    """Whether a node uses its weights as they are: no Gemm that scales or transposes, no grouped ConvTranspose."""
+    if node.op_type == "ConvTranspose":
+        return node.attributes.get_int("group", 1) == 1
+    scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    transposed = any(node.attributes.get_int(name, 0) != 0 for name in ("transA", "transB"))
+    return node.op_type != "Gemm" or not (scaled or transposed)

@@ -1,0 +1,75 @@
+"""Concatenations of concatenations, and a BatchNormalization behind one.
+
+1. A Concat whose only reader is a Concat over the same axis: its parts go straight into that one.
+2. Concat over channels, then BatchNormalization, where every part is a convolution that nothing else reads: each part
+   gets its share of the BatchNormalization, which then becomes part of the convolution's weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx_ir as ir
+
+from converters.passes.rewriting import absorb, constant, initializer, only_consumer, plain_product, producer
+
+
+def fold_concat(graph: ir.Graph) -> bool:
+    """Folds every such Concat. Returns whether the graph changed."""
+    changed = False
+    for node in list(graph):
+        if node.graph is not None and node.op_type == "Concat":
+            changed |= _flatten(graph, node) or _split_norm(graph, node)
+    return changed
+
+
+def _axis(node: ir.Node) -> int:
+    shape = node.outputs[0].shape
+    axis = node.attributes.get_int("axis")
+    return axis % len(shape) if shape is not None else axis
+
+
+def _flatten(graph: ir.Graph, inner: ir.Node) -> bool:
+    outer = only_consumer(inner.outputs[0])
+    if outer is None or outer.op_type != "Concat" or _axis(inner) != _axis(outer):
+        return False
+    place = list(outer.inputs).index(inner.outputs[0])
+    parts = [*outer.inputs[:place], *inner.inputs, *outer.inputs[place + 1 :]]
+    outer.resize_inputs(len(parts))
+    for index, value in enumerate(parts):
+        outer.replace_input_with(index, value)
+    graph.remove(inner, safe=True)
+    return True
+
+
+def _split_norm(graph: ir.Graph, concat: ir.Node) -> bool:
+    norm = only_consumer(concat.outputs[0])
+    if norm is None or norm.op_type != "BatchNormalization" or _axis(concat) != 1:
+        return False
+    arrays = [constant(value) for value in norm.inputs[1:]]
+    sizes = []
+    for value in concat.inputs:
+        convolution = producer(value, "Conv", "ConvTranspose")
+        if convolution is None or value is None or value.shape is None or only_consumer(value) is not concat:
+            return False
+        biased = len(convolution.inputs) > 2 and convolution.inputs[2] is not None
+        if constant(convolution.inputs[1]) is None or (biased and constant(convolution.inputs[2]) is None):
+            return False
+        if not plain_product(convolution) or not isinstance(value.shape[1], int):
+            return False
+        sizes.append(value.shape[1])
+    if any(array is None for array in arrays):
+        return False
+    ends = list(itertools.accumulate(sizes))
+    for place, (value, end) in enumerate(zip(concat.inputs, ends, strict=True)):
+        assert value is not None
+        shares = [initializer(graph, np.asarray(a)[end - sizes[place] : end], f"{norm.name}/share") for a in arrays]
+        epsilon = norm.attributes.get_float("epsilon", 1e-5)
+        share = ir.node("BatchNormalization", [value, *shares], {"epsilon": epsilon}, name=f"{norm.name}/{place}")
+        share.outputs[0].name = f"{norm.name}/{place}"
+        share.outputs[0].type, share.outputs[0].shape = value.type, value.shape
+        graph.insert_before(concat, share)
+        concat.replace_input_with(place, share.outputs[0])
+    absorb(graph, concat, norm)
+    return True
