@@ -10,6 +10,7 @@ with a time limit. What was measured is kept in the data folder, and only what i
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -175,6 +176,7 @@ def _measure(name: str, exporter: str, data: Path) -> dict[str, Any]:
     model.load_weights(data / f"{name}.weights.h5")
     model(np.load(data / f"{name}.npz")["images"][:1])  # Keras's export refuses a model that was never called
     convert = {"kerasrt": _kerasrt, "keras": _keras, "tf2onnx": _tf2onnx}[exporter]
+    _import(exporter)
     with tempfile.TemporaryDirectory(dir=data) as folder:
         path = Path(folder) / "model.onnx"
         with peak_memory() as memory:
@@ -210,6 +212,12 @@ def _counts(path: Path) -> dict[str, Any]:
     except Exception as error:  # an invalid graph
         row["slim_failure"] = " ".join(str(error).split())[:200]
     return row
+
+
+def _import(exporter: str) -> None:
+    """Loads what an exporter is made of, which is not its time."""
+    for module in ("converters.lowerings", "converters.passes") if exporter == "kerasrt" else ("tf2onnx",):
+        importlib.import_module(module)
 
 
 def _kerasrt(model: Any, path: Path) -> None:
