@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from converters.passes.rewriting import Array, constant, initializer, only_consumer, per_axis, producer
+from converters.passes.rewriting import Array, constant, initializer, only_consumer, per_axis, producer, whole
 
 LARGEST_SHIFT = 1024.0
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
@@ -113,6 +113,8 @@ def _fold(graph: ir.Graph, convolution: ir.Node) -> bool:
     biased = len(convolution.inputs) > 2 and convolution.inputs[2] is not None
     bias = constant(convolution.inputs[2]) if biased else None
     if value is None or value.shape is None or weights is None or (biased and bias is None):
+        return False
+    if whole(weights):
         return False
     size, transpose, reader, axis = value.shape[1], producer(value, "Transpose"), convolution, 1
     if not isinstance(size, int):

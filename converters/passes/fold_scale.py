@@ -3,6 +3,8 @@
 1. Conv, ConvTranspose or Gemm, then Mul or Div by a constant that varies over channels alone.
 2. MatMul with a constant matrix, then perhaps Add of a constant, then Mul or Div by one that varies over the last axis
    alone: a layer's scale behind a Dense, the 1 / sqrt(d) of an attention's query.
+
+Weights that are whole numbers are left as they are: a quantized layer's scale comes after its exact sums.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from converters.passes.rewriting import (
     other_input,
     per_axis,
     plain_product,
+    whole,
 )
 
 
@@ -61,6 +64,8 @@ def _fold_channels(graph: ir.Graph, node: ir.Node) -> bool:
     bias = constant(node.inputs[2]) if biased else None
     if scale is None or factor is None or weights is None or (biased and bias is None):
         return False
+    if whole(weights):
+        return False
     axis = OUTPUT_AXIS[node.op_type]
     shape = [-1 if a == axis else 1 for a in range(weights.ndim)]
     name = scale.name or "scale"
@@ -75,7 +80,7 @@ def _fold_channels(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _fold_last(graph: ir.Graph, node: ir.Node) -> bool:
     weights = constant(node.inputs[1])
-    if weights is None or weights.ndim != 2 or weights.dtype.kind != "f":
+    if weights is None or weights.ndim != 2 or weights.dtype.kind != "f" or whole(weights):
         return False
     last, add = node, only_consumer(node.outputs[0])
     bias = None

@@ -95,6 +95,12 @@ def per_axis(array: Array, rank: int, axis: int, size: int) -> Array | None:
     return np.broadcast_to(array.reshape(-1), (size,))
 
 
+def whole(weights: Array) -> bool:
+    """Whether weights are whole numbers, as those of a quantized layer are, whose products stay exact unless scaled."""
+    first = weights.reshape(-1)[:64]
+    return bool((first == np.rint(first)).all() and (weights == np.rint(weights)).all())
+
+
 def plain_product(node: ir.Node) -> bool:
     """Whether a node uses its weights as they are: no Gemm that scales or transposes, no grouped ConvTranspose."""
     if node.op_type == "ConvTranspose":

@@ -73,6 +73,13 @@ RULES = [
         {"w": floats(4, 3, 3, 3), "s": np.float32(0)},
         None,
     ),
+    Rule(
+        "whole numbers, a quantized layer's",
+        fold_scale,
+        "(float[B,5,3] x) => (float[B,5,4] y) { c = MatMul(x, w)  y = Div(c, s) }",
+        {"w": np.rint(127 * floats(3, 4)), "s": floats(4)},
+        None,
+    ),
     # fold_affine
     Rule(
         "nothing added, nothing multiplied",
