@@ -116,13 +116,13 @@ def run(call: Callable[[], int]) -> int:
 def test_an_interrupt_that_became_another_error(capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> int:
         try:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
             raise ValueError("wrong") from None
         return 0
 
-    assert run(broken) == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
+    assert run(broken) == 143
+    assert capsys.readouterr().err == "error: terminated\n"
 
 
 def test_handlers_are_as_before_behind_a_command() -> None:
