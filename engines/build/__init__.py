@@ -125,8 +125,8 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
     with progress.step("convert") as notes:
         opened = load(asked)
         data = read(opened.inputs, asked.sample, asked.calibration)
-        if not target.open_sizes:
-            require_sizes(opened, {} if data.origin == "random" else data.golden, asked)
+        if not target.open_sizes or data.origin == "random":
+            require_sizes(opened, {} if data.origin == "random" else data.golden, asked, target)
         source = convert(opened, asked)
         check_labels(asked.labels, source.outputs)
         notes.append(f"{len(source.model.graph)} nodes")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
     from engines.build.options import Options
+    from engines.targets.base import Target
 
 Reference = Callable[[Mapping[str, Array]], dict[str, Array]]
 
@@ -123,11 +124,11 @@ def _open_graph(options: Options, provenance: dict[str, Any]) -> Opened:
     return Opened(model, False, input_specs(model), provenance)
 
 
-def require_sizes(opened: Opened, samples: Mapping[str, Array], options: Options) -> None:
+def require_sizes(opened: Opened, samples: Mapping[str, Array], options: Options, target: Target) -> None:
     """Raises BuildError where a size other than the batch is open, with the argument that closes it.
 
-    An engine's optimization profile spans batches alone. ``samples``: inputs by name whose sizes are proposed; empty
-    where none were given.
+    An engine's optimization profile spans batches alone, and no random input can be made up for an open size.
+    ``samples``: inputs by name whose sizes are proposed; empty where none were given.
     """
     unknown = [spec for spec in opened.inputs if any(isinstance(size, str) for size in spec.shape[1:])]
     if not unknown:
@@ -141,7 +142,7 @@ def require_sizes(opened: Opened, samples: Mapping[str, Array], options: Options
     raise BuildError(
         "has a size that is not known, other than the batch",
         where=f"input {unknown[0].name}",
-        expected=f"known sizes, which an engine for {options.target} needs",
+        expected=f"known sizes, {'or a sample that shows them' if target.open_sizes else f'for {target.name}'}",
         found="(" + ", ".join("?" if isinstance(size, str) else str(size) for size in unknown[0].shape) + ")",
         fix=fix,
     )

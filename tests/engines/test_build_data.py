@@ -132,6 +132,15 @@ def test_the_argument_for_an_open_size_works(tmp_path: Path) -> None:
     assert bundle.manifest.inputs[0].shape == ("batch", 6, 6, 2)
 
 
+def test_onnxruntime_takes_an_open_size_with_a_sample_that_shows_one(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="or a sample that shows them"):
+        engines.build(open_network(), tmp_path / "b", "fp32", "onnxruntime", quiet=True)
+    bundle = engines.build(
+        open_network(), tmp_path / "b", "fp32", "onnxruntime", sample={"image": images(2)}, quiet=True
+    )
+    assert [isinstance(size, int) for size in bundle.manifest.inputs[0].shape] == [False, False, False, True]
+
+
 def test_an_open_size_of_an_onnx_graph(model: onnx.ModelProto, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     copy = onnx.ModelProto()
