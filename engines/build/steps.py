@@ -89,6 +89,7 @@ def make(
     start = time.perf_counter()
     precision = recipe.precision
     built = target.build(model, recipe, profile)
+    recipe = built.recipe
     simulated = errors(recipe, model, built, golden)
     name = f"{precision}{built.suffix}" if built.kind == "engine" else f"model.{precision}{built.suffix}"
     details = {**built.details, "layers": layer_counts(built)} if built.layers else built.details

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class Built:
     """What a target makes of a graph and a recipe.
 
+    ``recipe``: as it was built; a layer can be higher than asked, which its ``why`` says.
     ``data``: the bytes of its file, an ``engine`` or a ``graph`` (``kind``) with the extension ``suffix``. ``table``:
     the realised layers and ``layers`` what became of each Conv, Gemm and MatMul, where the target tells. ``details``:
     builder version, compute capabilities, notes for the user.
     """
 
+    recipe: Recipe
     kind: str
     suffix: str
     data: bytes

@@ -35,7 +35,7 @@ class OnnxRuntime:
         graph = applied(recipe, model, self.name)
         session(graph, optimize=True)
         details: dict[str, Any] = {"builder": f"ONNX Runtime {self.version()}", "notes": []}
-        return Built("graph", ".onnx", onnx_ir.to_proto(graph).SerializeToString(), details=details)
+        return Built(recipe, "graph", ".onnx", onnx_ir.to_proto(graph).SerializeToString(), details=details)
 
 
 register(OnnxRuntime())

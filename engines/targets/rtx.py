@@ -14,6 +14,8 @@ from engines.targets.base import Built, installed_version, register
 if TYPE_CHECKING:
     import onnx_ir
 
+    from engines.targets.nvidia import Serialized
+
 CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """What TensorRT-RTX 1.7 can build for: Turing, Ampere, Ada and Blackwell."""
 
@@ -37,32 +39,19 @@ class Rtx:
         return installed_version("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx")
 
     def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+        from engines.targets.ladder import climb
+
+        return climb(recipe, lambda recipe: self._build(model, recipe, profile))
+
+    def _build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
         import onnx_ir
-        import tensorrt_rtx
 
         from engines.apply import applied
-        from engines.graphs import compute_nodes
-        from engines.layer_table import check, lowered, read_builder
-        from engines.targets import nvidia
+        from engines.layer_table import read_builder
+        from engines.targets.ladder import realised
 
         graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
-        unsuited = sorted({name for layer in recipe.layers for name in UNSUITED.get(layer.precision, ())})
-        capabilities = [name for name in CAPABILITIES if name not in unsuited]
-        notes = [f"not for {name}: INT8 would be lowered as FP16" for name in unsuited]
-        while True:
-            try:
-                built = nvidia.build(tensorrt_rtx, graph, profile, capabilities)
-                break
-            except nvidia.Failure as failure:
-                refused = _refused_capability(failure.reason, capabilities)
-                if refused is None:
-                    raise BuildError(
-                        f"TensorRT-RTX could not build it: {failure.reason}",
-                        where=recipe.precision,
-                        fix="ask for another precision (fp32 is the safest), and report this graph",
-                    ) from failure
-                capabilities.remove(refused)
-                notes.append(f"not for {refused}: {_sentence(failure.reason)}")
+        built, capabilities, notes = _build_for_most(graph, model, recipe, profile)
         if not built.layers:
             raise BuildError(
                 "TensorRT-RTX printed no table of layers, so what it built cannot be checked",
@@ -70,15 +59,41 @@ class Rtx:
                 fix="install the version of tensorrt-rtx that constraints.txt names",
             )
         table = read_builder(built.layers)
-        layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
-        check(layers)
         details: dict[str, Any] = {
             "builder": f"TensorRT-RTX {self.version()}",
             "compute_capabilities": capabilities,
             "kernels": len(table.rows),
             "notes": notes,
         }
-        return Built("engine", ".rtx.engine", built.data, table, layers, details)
+        return Built(recipe, "engine", ".rtx.engine", built.data, table, realised(table, recipe, model), details)
+
+
+def _build_for_most(
+    graph: bytes, model: onnx_ir.Model, recipe: Recipe, profile: Profile
+) -> tuple[Serialized, list[str], list[str]]:
+    """The engine for every compute capability that can have it, these, and why others cannot."""
+    import tensorrt_rtx
+
+    from engines.targets import nvidia
+    from engines.targets.ladder import read_failure
+
+    unsuited = sorted({name for layer in recipe.layers for name in UNSUITED.get(layer.precision, ())})
+    capabilities = [name for name in CAPABILITIES if name not in unsuited]
+    notes = [f"not for {name}: INT8 would be lowered as FP16" for name in unsuited]
+    while True:
+        try:
+            return nvidia.build(tensorrt_rtx, graph, profile, capabilities), capabilities, notes
+        except nvidia.Failure as failure:
+            refused = _refused_capability(failure.reason, capabilities)
+            if refused is None:
+                error = BuildError(
+                    f"TensorRT-RTX could not build it: {failure.reason}",
+                    where=recipe.precision,
+                    fix="ask for another precision (fp32 is the safest), and report this graph",
+                )
+                raise read_failure(failure.reason, model, error) from failure
+            capabilities.remove(refused)
+            notes.append(f"not for {refused}: {_sentence(failure.reason)}")
 
 
 def _refused_capability(reason: str, capabilities: list[str]) -> str | None:

@@ -35,13 +35,9 @@ class TensorRT:
         return installed_version("tensorrt", "tensorrt_cu13", "tensorrt_cu12")
 
     def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
-        import onnx_ir
         import tensorrt
 
-        from engines.apply import applied
-        from engines.graphs import compute_nodes
-        from engines.layer_table import check, lowered
-        from engines.targets import nvidia
+        from engines.targets.ladder import climb
 
         if int(tensorrt.__version__.partition(".")[0]) < 10:
             raise BuildError(
@@ -51,24 +47,29 @@ class TensorRT:
                 found=tensorrt.__version__,
                 fix="install TensorRT 10.3 or newer",
             )
+        return climb(recipe, lambda recipe: self._build(tensorrt, model, recipe, profile))
+
+    def _build(self, trt: Any, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+        import onnx_ir
+
+        from engines.apply import applied
+        from engines.targets import nvidia
+        from engines.targets.ladder import read_failure, realised
+
         graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
         try:
-            built = nvidia.build(tensorrt, graph, profile)
+            built = nvidia.build(trt, graph, profile)
         except nvidia.Failure as failure:
-            raise BuildError(
+            error = BuildError(
                 f"TensorRT could not build it: {failure.reason}",
                 where=recipe.precision,
                 fix="ask for another precision (fp32 is the safest), and report this graph",
-            ) from failure
-        table = inspect(tensorrt, built.data)
-        layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
-        check(layers)
-        details: dict[str, Any] = {
-            "builder": f"TensorRT {tensorrt.__version__}",
-            "kernels": len(table.rows),
-            "notes": [],
-        }
-        return Built("engine", ".engine", built.data, table, layers, details)
+            )
+            raise read_failure(failure.reason, model, error) from failure
+        table = inspect(trt, built.data)
+        layers = realised(table, recipe, model)
+        details = {"builder": f"TensorRT {trt.__version__}", "kernels": len(table.rows), "notes": []}
+        return Built(recipe, "engine", ".engine", built.data, table, layers, details)
 
 
 def inspect(trt: Any, engine: bytes) -> Any:
