@@ -16,6 +16,7 @@ ENTRY_POINTS = "kerasrt.lowerings"
 
 _lowerings: dict[type, Lowering] = {}
 _openings: dict[type, Lowering] = {}
+_own_dtypes: set[type] = set()
 _refusals: dict[type, str] = {}
 
 
@@ -31,13 +32,14 @@ def lowers(*classes: type) -> Callable[[Function], Function]:
     return _registers(_lowerings, classes, "a lowering")
 
 
-def opens(*classes: type) -> Callable[[Function], Function]:
+def opens(*classes: type, own_dtype: bool = False) -> Callable[[Function], Function]:
     """Registers what a Keras Operation class consists of: a function written in `keras.ops`, traced in its place.
 
     It is called as ``f(operation, *args, **kwargs)`` with KerasTensors, variables and constants, and returns what the
     operation does. Keras's own dtype and shape rules hold for each operation in it; the result is cast to the dtype
-    that Keras gives the whole.
+    that Keras gives the whole (not with ``own_dtype``: Keras is wrong about it).
     """
+    _own_dtypes.update(classes if own_dtype else ())
     return _registers(_openings, classes, "an opening")
 
 
@@ -72,6 +74,11 @@ def lowering_of(operation: Any) -> Lowering | None:
 def opening_of(operation: Any) -> Lowering | None:
     """What an operation consists of, by its exact class, or None; a lowering goes first."""
     return None if is_lowered(operation) else _openings.get(type(operation))
+
+
+def has_own_dtype(operation: Any) -> bool:
+    """Whether an opening's dtypes hold and not those that Keras says."""
+    return type(operation) in _own_dtypes
 
 
 def is_lowered(operation: Any) -> bool:

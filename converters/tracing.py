@@ -12,7 +12,7 @@ from keras import KerasTensor, tree
 from keras.layers import Layer
 
 from converters import keras_internals
-from converters.registry import why_unknown
+from converters.registry import has_own_dtype, why_unknown
 from deploy.errors import ConversionError
 
 
@@ -126,13 +126,15 @@ class _Recorder:
             expected = self._spec(operation, args, kwargs)
         except Exception:  # Keras has no shape rule for this case; the opening's holds
             return results
+        own = has_own_dtype(operation)
         pairs = zip(tree.flatten(expected), tree.flatten(results), strict=True)
-        return tree.pack_sequence_as(expected, [self._conform(x, y) for x, y in pairs])
+        return tree.pack_sequence_as(expected, [self._conform(x, y, own) for x, y in pairs])
 
-    def _conform(self, expected: KerasTensor, found: Any) -> KerasTensor:
+    def _conform(self, expected: KerasTensor, found: Any, own_dtype: bool) -> KerasTensor:
+        """A KerasTensor of the dtype that is expected, for what may be a constant."""
         if not isinstance(found, KerasTensor):
             return self._record(keras_internals.core.ConvertToTensor(expected.dtype), (found,), {})
-        return found if found.dtype == expected.dtype else keras.ops.cast(found, expected.dtype)
+        return found if own_dtype or found.dtype == expected.dtype else keras.ops.cast(found, expected.dtype)
 
     def _open(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str, Any]:
         """Runs the layer's own code, whose operations arrive in turn; on failure keeps nothing.

@@ -14,6 +14,7 @@ from converters.lowerings import (  # noqa: F401
     pooling,
     recurrent,
     reduction,
+    refused,
     shape,
     sorting,
 )

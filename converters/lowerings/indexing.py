@@ -58,10 +58,12 @@ def slice_(g: Builder, op: Any, x: Tensor, start_indices: Any) -> Tensor:
     if isinstance(start_indices, Tensor) or any(isinstance(start, Tensor) for start in start_indices):
         return _slice_from(g, op.shape, x, start_indices)
     starts = np.asarray([int(start) for start in start_indices], np.int64)
-    sizes = np.asarray(op.shape, np.int64)
-    order = list(x.order)
-    axes = np.arange(x.rank, dtype=np.int64)
-    return Tensor(g.op("Slice", x.value, starts[order], (starts + sizes)[order], axes), x.order)
+    ends = [_END if size is None else start + int(size) for start, size in zip(starts, op.shape, strict=True)]
+    order = [axis for axis in x.order if starts[axis] or ends[axis] not in (_END, x.shape[axis])]
+    if not order:
+        return x
+    axes = np.asarray([x.axis(axis) for axis in order], np.int64)
+    return Tensor(g.op("Slice", x.value, starts[order], np.asarray(ends, np.int64)[order], axes), x.order)
 
 
 def _slice_from(g: Builder, sizes: Any, x: Tensor, starts: Any) -> Tensor:

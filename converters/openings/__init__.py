@@ -6,6 +6,11 @@ rules hold for each of them. Importing this package registers them.
 
 from converters.openings import (  # noqa: F401
     elementwise,
+    image,
+    linalg,
+    loss,
     reduction,
+    searching,
     shape,
+    signal,
 )

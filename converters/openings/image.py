@@ -1,0 +1,105 @@
+"""Images: colours, crops, filters, patches; written by their own formulas, the same for both data formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from converters.keras_internals import image
+from converters.openings.common import dtype_of, floats, known
+from converters.registry import opens
+
+
+@opens(image.SSIM, image.CropImages, image.PadImages, image.ExtractPatches)
+def own_code(op: Any, *images: Any) -> Any:
+    """Keras writes these in other operations itself."""
+    return op.call(*images)
+
+
+def _channel(op: Any) -> int:
+    return -1 if op.data_format == "channels_last" else -3
+
+
+@opens(image.RGBToGrayscale)
+def rgb_to_grayscale(op: Any, images: Any) -> Any:
+    """The weights of ITU-R BT.601."""
+    axis = _channel(op)
+    if images.shape[axis] == 1:
+        return images
+    (x,) = floats(images)
+    weights = np.asarray([0.2989, 0.5870, 0.1140], np.float32).reshape((3,) + (1,) * (-1 - axis))
+    gray = ops.sum(ops.multiply(x, ops.cast(weights, dtype_of(x))), axis=axis, keepdims=True)
+    return ops.cast(gray, dtype_of(images))
+
+
+@opens(image.RGBToHSV)
+def rgb_to_hsv(op: Any, images: Any) -> Any:
+    """Hue from the largest channel (in sixths of a turn), saturation and value (Smith 1978)."""
+    axis = _channel(op)
+    r, g, b = ops.split(images, 3, axis=axis)
+    value = ops.maximum(ops.maximum(r, g), b)
+    span = ops.subtract(value, ops.minimum(ops.minimum(r, g), b))
+    saturation = ops.where(ops.greater(value, 0), ops.divide(span, value), 0.0)
+    sixth = ops.divide(1.0, ops.multiply(span, 6.0))
+    red = ops.multiply(ops.subtract(g, b), sixth)
+    green = ops.add(ops.multiply(ops.subtract(b, r), sixth), 2.0 / 6.0)
+    blue = ops.add(ops.multiply(ops.subtract(r, g), sixth), 4.0 / 6.0)
+    hue = ops.where(ops.equal(r, value), red, ops.where(ops.equal(g, value), green, blue))
+    hue = ops.where(ops.greater(span, 0), hue, 0.0)
+    hue = ops.where(ops.less(hue, 0), ops.add(hue, 1.0), hue)
+    return ops.concatenate([hue, saturation, value], axis=axis)
+
+
+@opens(image.HSVToRGB)
+def hsv_to_rgb(op: Any, images: Any) -> Any:
+    """Each channel is a trapezoid over the hue, scaled by saturation and value."""
+    axis = _channel(op)
+    hue, saturation, value = ops.split(images, 3, axis=axis)
+    turns = ops.multiply(hue, 6.0)
+    red = ops.subtract(ops.abs(ops.subtract(turns, 3.0)), 1.0)
+    green = ops.subtract(2.0, ops.abs(ops.subtract(turns, 2.0)))
+    blue = ops.subtract(2.0, ops.abs(ops.subtract(turns, 4.0)))
+    shades = ops.clip(ops.concatenate([red, green, blue], axis=axis), 0.0, 1.0)
+    mixed = ops.add(ops.subtract(1.0, saturation), ops.multiply(saturation, shades))
+    return ops.multiply(mixed, value)
+
+
+def _filtered(x: Any, kernel: Any, axis: int, padding: str) -> Any:
+    """A depthwise convolution of each channel with one kernel of rank 2 (or several, stacked last)."""
+    channels = known(x.shape[axis], "the number of channels")
+    kernel = np.asarray(kernel, np.float32)
+    kernel = kernel.reshape((*kernel.shape[:2], 1, -1))
+    return ops.depthwise_conv(
+        x,
+        np.tile(kernel, (1, 1, channels, 1)),
+        padding=padding,
+        data_format="channels_last" if axis == -1 else "channels_first",
+    )
+
+
+@opens(image.GaussianBlur)
+def gaussian_blur(op: Any, images: Any) -> Any:
+    """One depthwise convolution with exp(-(x / sigma)^2 / 2), scaled to the sum 1."""
+    rank = len(images.shape)
+    x = images if rank == 4 else ops.expand_dims(images, 0)
+
+    def bell(size: int, sigma: float) -> Any:
+        y = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / sigma) ** 2)
+        return y / y.sum()
+
+    size, sigma = (tuple(np.broadcast_to(v, 2)) for v in (op.kernel_size, op.sigma))
+    kernel = np.outer(bell(int(size[1]), float(sigma[1])), bell(int(size[0]), float(sigma[0])))
+    y = _filtered(x, kernel.reshape(int(size[0]), int(size[1])), _channel(op), "same")
+    return y if rank == 4 else ops.squeeze(y, 0)
+
+
+@opens(image.SobelEdges)
+def sobel_edges(op: Any, images: Any) -> Any:
+    """Differences down and across (Sobel 1968) over a border of mirrored pixels."""
+    axis = _channel(op)
+    down = np.asarray([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], np.float32)
+    widths = [(0, 0), (1, 1), (1, 1), (0, 0)] if axis == -1 else [(0, 0), (0, 0), (1, 1), (1, 1)]
+    padded = ops.pad(images, widths, mode="reflect")
+    return ops.stack([_filtered(padded, kernel, axis, "valid") for kernel in (down, down.T)], axis=-1)

@@ -1,0 +1,54 @@
+"""Linear algebra of small matrices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from keras import ops
+
+from converters.convert import convert_model
+from deploy.errors import ConversionError
+from tests.converters.checking import Case, case, parametrize
+
+
+def definite(x: Any) -> Any:
+    """A symmetric positive definite matrix."""
+    return ops.matmul(x, ops.swapaxes(x, -1, -2)) + ops.eye(x.shape[-1])
+
+
+CASES = [
+    *(case(ops.norm, (5, 4), axis=1, ord=order) for order in (None, 1, 2, 3, 0, math.inf, -math.inf)),
+    *(case(ops.norm, (5, 4), axis=(1, 2), ord=order) for order in (None, "fro", 1, -1, math.inf, -math.inf)),
+    case(ops.norm, (5, 4), axis=(2, 1), ord=1, keepdims=True),
+    case(ops.norm, (5,), axis=-1, dtype="int32"),
+    case(ops.inv, (4, 4)),
+    case(ops.inv, (2, 1, 1)),
+    case(ops.det, (4, 4)),
+    case(ops.slogdet, (3, 3)),
+    case(lambda x: ops.logdet(definite(x)), (3, 3)),
+    case(lambda xs: ops.solve(xs[0], xs[1]), [(4, 4), (4, 2)]),
+    case(lambda xs: ops.solve(xs[0], xs[1]), [(4, 4), (4,)]),
+    case(lambda xs: ops.solve_triangular(xs[0] + ops.eye(4) * 3, xs[1], lower=True), [(4, 4), (4, 2)]),
+    case(lambda xs: ops.solve_triangular(xs[0] + ops.eye(4) * 3, xs[1]), [(4, 4), (4,)]),
+    case(lambda x: ops.cholesky(definite(x)), (4, 4)),
+    case(lambda x: ops.cholesky(definite(x), upper=True), (4, 4)),
+    case(lambda x: ops.cholesky_inverse(ops.cholesky(definite(x))), (4, 4)),
+]
+
+
+@parametrize(CASES)
+def test_cases(item: Case) -> None:
+    item.check()
+
+
+@pytest.mark.parametrize("function", [ops.eigh, ops.svd, lambda x: ops.norm(x, ord="nuc", axis=(1, 2))])
+def test_what_iterates_is_refused_with_the_reason(function: Any) -> None:
+    with pytest.raises(ConversionError, match=r"iteration until convergence|singular values"):
+        convert_model(Case(function, (4, 4)).model())
+
+
+def test_a_large_matrix_is_refused() -> None:
+    with pytest.raises(ConversionError, match="33 rows"):
+        convert_model(Case(ops.inv, (33, 33)).model())
