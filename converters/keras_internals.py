@@ -22,6 +22,7 @@ from keras.src.layers import layer as layer_module
 from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
+from keras.src.utils import tf_utils
 
 from converters import equation, tensorflow_functions
 from deploy.errors import ConversionError
@@ -105,10 +106,11 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
     """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, ...)``.
 
-    Five things are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that
+    Six things are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that
     the model's own graph is not written to; the backend functions that layers call directly, which go to the public
     operation of the same name when an argument is symbolic; `tf.*` functions, likewise;
-    `custom_gradient`, which quantized layers are wrapped in. Other threads meanwhile see Keras as it was.
+    `custom_gradient`, which quantized layers are wrapped in; the TensorFlow code that encodes categories where it can,
+    which gives way to Keras's own. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -132,6 +134,9 @@ def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
         replace(backend.core, "custom_gradient", _without_gradient)
+        replace(
+            tf_utils, "tf_encode_categorical_inputs", _redirected(tf_utils.tf_encode_categorical_inputs, _no_fast_path)
+        )
         yield
 
 
@@ -148,6 +153,11 @@ def _without_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         return outputs
 
     return forward
+
+
+def _no_fast_path(*args: Any, **kwargs: Any) -> None:
+    """What Keras takes as the sign that its own code has to encode the categories."""
+    raise ValueError
 
 
 def _no_node(*args: Any, **kwargs: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from converters import layout
 from converters.keras_internals import linalg
 from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import cast, elementwise, unary
@@ -54,9 +53,3 @@ def _vector(g: Builder, x: Tensor, order: float, axes: list[int], *, keepdims: b
     powers = elementwise(g, "Pow", unary(g, "Abs", x), float(order))
     total = reduce(g, "ReduceSum", powers, axes, keepdims=keepdims)
     return elementwise(g, "Pow", total, 1.0 / order)
-
-
-@lowers(linalg.Det)
-def det(g: Builder, op: Any, x: Tensor) -> Tensor:
-    """Of the matrices in the last two axes."""
-    return Tensor(g.op("Det", g.identity(x).value), layout.identity(x.rank - 2))

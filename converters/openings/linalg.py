@@ -5,7 +5,6 @@ ONNX has no node for these that TensorRT reads. The number of steps is the matri
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,34 +18,6 @@ from converters.registry import opens
 from deploy.errors import ConversionError
 
 LARGEST = 32
-
-
-@opens(linalg.Norm)
-def norm(op: Any, x: Any) -> Any:
-    """Vector norms of any order, matrix norms by rows, columns and elements."""
-    (x,) = floats(x)
-    axes = [axis % len(x.shape) for axis in (range(len(x.shape)) if op.axis is None else op.axis)]
-    size, order = ops.abs(x), op.ord
-    if order is None or order == "fro" or (order == 2 and len(axes) == 1):
-        return ops.sqrt(ops.sum(ops.square(x), axis=axes, keepdims=op.keepdims))
-    if len(axes) == 1:
-        return _vector_norm(size, order, axes, op.keepdims)
-    if order not in (1, -1, math.inf, -math.inf):
-        raise ConversionError(f"the matrix norm of order {order} needs singular values, which ONNX does not have")
-    inner, outer = (0, 1) if abs(order) == 1 else (1, 0)
-    sums = ops.sum(size, axis=axes[inner], keepdims=True)
-    y = (ops.max if order > 0 else ops.min)(sums, axis=axes[outer], keepdims=True)
-    return y if op.keepdims else ops.squeeze(y, axis=tuple(axes))
-
-
-def _vector_norm(size: Any, order: Any, axes: list[int], keepdims: bool) -> Any:
-    if math.isinf(order):
-        return (ops.max if order > 0 else ops.min)(size, axis=axes, keepdims=keepdims)
-    if order == 0:
-        return ops.sum(ops.cast(ops.not_equal(size, 0), dtype_of(size)), axis=axes, keepdims=keepdims)
-    if order == 1:
-        return ops.sum(size, axis=axes, keepdims=keepdims)
-    return ops.power(ops.sum(ops.power(size, float(order)), axis=axes, keepdims=keepdims), 1.0 / order)
 
 
 def _size(x: Any) -> int:

@@ -12,6 +12,7 @@ from keras import layers
 from keras.src import backend
 from keras.src.layers import layer as layer_module
 from keras.src.ops.operation import Operation
+from keras.src.utils import numerical_utils
 
 from converters import keras_internals
 
@@ -85,6 +86,12 @@ def test_what_lowerings_read_of_operations(module: str, name: str, attributes: s
     source = inspect.getsource(getattr(getattr(keras_internals, module), name).__init__)
     for attribute in attributes.split():
         assert f"self.{attribute} = " in source
+
+
+def test_categories_are_encoded_by_kerass_own_code_after_a_value_error() -> None:
+    source = inspect.getsource(numerical_utils.encode_categorical_inputs)
+    assert "tf_utils.tf_encode_categorical_inputs(" in source
+    assert "except ValueError:" in source
 
 
 def test_input_structure_of_each_kind_of_model() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -19,10 +18,6 @@ def definite(x: Any) -> Any:
 
 
 CASES = [
-    *(case(ops.norm, (5, 4), axis=1, ord=order) for order in (None, 1, 2, 3, 0, math.inf, -math.inf)),
-    *(case(ops.norm, (5, 4), axis=(1, 2), ord=order) for order in (None, "fro", 1, -1, math.inf, -math.inf)),
-    case(ops.norm, (5, 4), axis=(2, 1), ord=1, keepdims=True),
-    case(ops.norm, (5,), axis=-1, dtype="int32"),
     case(ops.inv, (4, 4)),
     case(ops.inv, (2, 1, 1)),
     case(ops.det, (4, 4)),
@@ -43,9 +38,9 @@ def test_cases(item: Case) -> None:
     item.check()
 
 
-@pytest.mark.parametrize("function", [ops.eigh, ops.svd, lambda x: ops.norm(x, ord="nuc", axis=(1, 2))])
+@pytest.mark.parametrize("function", [ops.eigh, ops.svd])
 def test_what_iterates_is_refused_with_the_reason(function: Any) -> None:
-    with pytest.raises(ConversionError, match=r"iteration until convergence|singular values"):
+    with pytest.raises(ConversionError, match="iteration until convergence"):
         convert_model(Case(function, (4, 4)).model())
 
 

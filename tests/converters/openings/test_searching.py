@@ -22,6 +22,14 @@ CASES = [
     case(ops.digitize, (5, 4), "Cast:1,GreaterOrEqual:1,ReduceSum:1,Reshape:1", bins=BOUNDS),
     case(lambda x: ops.digitize(x, np.float32([1, 2, 4])), (5,), dtype="int32"),
     case(layers.Discretization, (5,), bin_boundaries=[-0.5, 0.0, 1.0]),
+    *(
+        case(layers.Discretization, (5,), bin_boundaries=[-0.5, 0.0, 1.0], output_mode=mode)
+        for mode in ("one_hot", "multi_hot", "count")
+    ),
+    *(
+        case(layers.CategoryEncoding, (4,), dtype="int32", num_tokens=5, output_mode=mode)
+        for mode in ("one_hot", "multi_hot", "count")
+    ),
     case(lambda x: ops.multi_hot(x, 5), (6,), dtype="int32"),
     case(lambda x: ops.multi_hot(x, 5, dtype="bool"), (6, 2), dtype="int32"),
     case(lambda x: ops.in_top_k(ops.argmax(x[:, ::-1], axis=-1), x, 2), (5,)),
