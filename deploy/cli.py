@@ -19,6 +19,10 @@ from deploy import interrupts
 from deploy.errors import InputError, KerasrtError
 
 GROUP = "kerasrt.commands"
+
+FAULT = 70
+"""Exit code of a fault of ours (EX_SOFTWARE in sysexits.h): neither the user's error, 2, nor a failed parity, 1."""
+
 OWN = ("", "deploy", "converters", "engines")
 
 
@@ -26,7 +30,8 @@ def run_module(module: ModuleType, argv: Sequence[str] | None = None, program: s
     """Parses ``argv`` (the process's arguments when None) for a command module, runs it, and exits.
 
     Exit code: what `run` returns; a KerasrtError's own after ``error: ...`` on stderr; 2 for wrong arguments; 130 for
-    Ctrl-C and 143 for SIGTERM, after everything was undone; 141 where the reader of our output went away.
+    Ctrl-C and 143 for SIGTERM, after everything was undone; 141 where the reader of our output went away; 70, with a
+    traceback, for a fault of kerasrt's own.
     """
     _exit_with(lambda: _run(module, argv, program))
 
@@ -76,7 +81,7 @@ def _exit_with(call: Callable[[], int]) -> NoReturn:
 
 
 def _report(error: BaseException, signals: Sequence[int]) -> int:
-    """Says what ended a command, and returns its exit code. Raises ``error`` where it is a fault of ours."""
+    """Says what ended a command, and returns its exit code."""
     if signals or isinstance(error, KeyboardInterrupt):
         number = signals[-1] if signals else signal.SIGINT
         print("error: terminated" if number == signal.SIGTERM else "error: interrupted", file=sys.stderr)
@@ -96,7 +101,11 @@ def _report(error: BaseException, signals: Sequence[int]) -> int:
         fix = "pip install 'kerasrt[convert]', which converting and building need"
         print(f"error: the package {package} is not installed\n  to do: {fix}", file=sys.stderr)
         return 2
-    raise error
+    import traceback
+
+    traceback.print_exception(error)
+    print("error: this is a fault of kerasrt's\n  to do: please report it with the lines above", file=sys.stderr)
+    return FAULT
 
 
 def add_bundle_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The errors a user can meet. Each says what happened, where, what was expected and found, and what to do next.
 
 Exit codes of every command: 2 for an error of the user's making (bad file, flag, model, bundle), 1 for a failed parity.
+Whatever is no KerasrtError is a fault of the project's own: 70, with a traceback.
 """
 
 from __future__ import annotations

@@ -125,6 +125,16 @@ def test_an_interrupt_that_became_another_error(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "error: terminated\n"
 
 
+def test_a_fault_of_ours_is_no_failed_parity(capsys: pytest.CaptureFixture[str]) -> None:
+    def fault() -> int:
+        raise ValueError("unforeseen")
+
+    assert run(fault) == cli.FAULT
+    err = capsys.readouterr().err
+    assert "ValueError: unforeseen" in err
+    assert err.endswith("error: this is a fault of kerasrt's\n  to do: please report it with the lines above\n")
+
+
 def test_handlers_are_as_before_behind_a_command() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     inside: list[Any] = []
