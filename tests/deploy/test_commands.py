@@ -21,6 +21,7 @@ import deploy
 from deploy import bench, cli, infer, inspect
 from deploy.bundle import artifact, open_bundle, set_current, write_manifest
 from deploy.golden import Golden, read_golden, write_golden
+from deploy.manifest import Profile
 from deploy.verify import command as verify
 
 ROOT = Path(deploy.__file__).parent.parent
@@ -323,6 +324,9 @@ def test_bench(digits: Path, run: Any) -> None:
     code, out, err = run(bench, "--bundle", digits, "--batch", 1, 9)
     assert (code, out) == (2, "")
     assert "batch 9: image: the batch is beyond the bundle's optimization profile" in err
+    write_manifest(digits, dataclasses.replace(open_bundle(digits).manifest, profile=Profile(3, 3, 8)))
+    _, out, _ = run(bench, "--bundle", digits, "--runs", 5)
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["3"]
     code, _, err = run(bench, "--bundle", digits, "--seconds", "nan")
     assert code == 2
     assert "--seconds: must be more than 0" in err
