@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from converters import keras_internals, registry
+from converters import keras_internals, registry, substitutes
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Coverage:
 def coverage() -> list[Coverage]:
     """All operation classes of the installed Keras, by module and name."""
     ways = registry.ways()
+    ways.update({cls: ("opened", "") for cls in substitutes.RULES if ways.get(cls, ("", ""))[0] != "lowered"})
     return [Coverage(cls, *ways.get(cls, ("missing", ""))) for cls in keras_internals.operation_classes()]
 
 

@@ -89,7 +89,7 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     from converters.report import Report
 
     start = time.perf_counter()
-    traced = tracing.trace(model, is_leaf=lambda layer: layer is not model, shapes=shapes)
+    traced = tracing.trace(model, is_leaf=lambda layer, *args, **kwargs: layer is not model, shapes=shapes)
     specs = [(name, tuple(x.shape), str(x.dtype)) for name, x in traced.inputs]
     structure = keras_internals.input_structure(model)
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
-from keras.src import backend
+from keras.src import backend, ops
 from keras.src.activations import activations
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.layers import layer as layer_module
+from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
@@ -27,11 +28,25 @@ from keras.src.utils import tf_utils
 from converters import equation, tensorflow_functions
 from deploy.errors import ConversionError
 
-__all__ = ["activations", "core", "einops", "function", "image", "linalg", "math", "nn", "numpy", "quantizers"]
+__all__ = [
+    "activations",
+    "any_symbolic_tensors",
+    "core",
+    "einops",
+    "function",
+    "image",
+    "linalg",
+    "math",
+    "nn",
+    "numpy",
+    "quantizers",
+]
 
 _LOCK = threading.RLock()
 
 SymbolicCall = Callable[..., Any]
+Function = Callable[..., Any]
+Redirect = Callable[[str, Function, Function], Function]
 
 
 def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,14 +118,17 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 
 
 @contextlib.contextmanager
-def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
+def symbolic_calls(
+    replacement: SymbolicCall, functions: Mapping[str, Function] | None = None, redirect: Redirect | None = None
+) -> Iterator[None]:
     """For the length of the block, every symbolic call of an operation or a layer is ``replacement(self, *args, ...)``.
 
-    Six things are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that
-    the model's own graph is not written to; the backend functions that layers call directly, which go to the public
-    operation of the same name when an argument is symbolic; `tf.*` functions, likewise;
-    `custom_gradient`, which quantized layers are wrapped in; the TensorFlow code that encodes categories where it can,
-    which gives way to Keras's own. Other threads meanwhile see Keras as it was.
+    These are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that the
+    model's own graph is not written to; the ``functions`` by their names in `_places`; the backend functions that
+    layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
+    when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
+    the TensorFlow code that encodes categories where it can, which gives way to Keras's own. Other threads meanwhile
+    see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -127,17 +145,34 @@ def symbolic_calls(replacement: SymbolicCall) -> Iterator[None]:
         replace(Operation, "symbolic_call", replacement)
         replace(keras.layers.Layer, "symbolic_call", replacement)
         replace(layer_module, "Node", _no_node)
+        redirect, functions = redirect or redirected, functions or {}
+        for key, function in functions.items():
+            for place, name in _places()[key]:
+                replace(place, name, function)
         for module, name, public in _backend_functions():
-            replace(module, name, _redirected(getattr(module, name), public))
+            if name not in functions:
+                replace(module, name, redirect(name, getattr(module, name), public))
         for module, name, adapter in tensorflow_functions.redirections():
-            replace(module, name, _redirected(getattr(module, name), adapter))
+            replace(module, name, redirect("", getattr(module, name), adapter))
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
         replace(backend.core, "custom_gradient", _without_gradient)
-        replace(
-            tf_utils, "tf_encode_categorical_inputs", _redirected(tf_utils.tf_encode_categorical_inputs, _no_fast_path)
-        )
+        encode = tf_utils.tf_encode_categorical_inputs
+        replace(tf_utils, "tf_encode_categorical_inputs", redirect("", encode, _no_fast_path))
         yield
+
+
+def _places() -> dict[str, list[tuple[Any, str]]]:
+    """Where Keras's code has what `converters.substitutes.functions` replaces: (module or class, name)."""
+    loops = ("while_loop", "fori_loop", "scan", "map", "vectorized_map", "switch")
+    return {
+        **{name: [(backend, name)] for name in ("rnn", "lstm", "gru")},
+        **{name: [(backend.core, name)] for name in loops},
+        "dropout_mask": [(DropoutRNNCell, "get_dropout_mask")],
+        "recurrent_dropout_mask": [(DropoutRNNCell, "get_recurrent_dropout_mask")],
+        "time_distributed": [(keras.layers.TimeDistributed, "call")],
+        "shape": [(keras.ops, "shape"), (ops, "shape"), (core, "shape"), (backend, "shape"), (backend.core, "shape")],
+    }
 
 
 def _no_write(*args: Any, **kwargs: Any) -> None:
@@ -179,7 +214,9 @@ def _backend_functions() -> list[tuple[Any, str, Callable[..., Any]]]:
     return found
 
 
-def _redirected(real: Callable[..., Any], public: Callable[..., Any]) -> Callable[..., Any]:
+def redirected(name: str, real: Function, public: Function) -> Function:
+    """A function that is ``public`` when an argument is symbolic."""
+
     def function(*args: Any, **kwargs: Any) -> Any:
         return (public if any_symbolic_tensors(args, kwargs) else real)(*args, **kwargs)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from onnxscript import GraphBuilder
 from converters import layout
 from converters.layout import Order, Shape
 from converters.registry import lowering_of
-from converters.tracing import Call, Trace, Weight
+from converters.tracing import Body, Call, Trace, Weight
 from deploy.errors import ConversionError
 from deploy.manifest import BATCH
 
@@ -61,15 +62,17 @@ class Builder:
     """What a lowering writes nodes with: it names them after the layer, infers shapes and brings values into an order.
 
     ``outputs`` is the structure of KerasTensors that the operation at hand gives: its shapes and dtypes; ``where`` says
-    in an error which layer or operation that is.
+    in an error which layer or operation that is; ``bodies`` are the functions it runs, each of which writes its nodes
+    for the tensors it is given and returns its outputs.
     """
 
     def __init__(self, opset: int) -> None:
-        self.graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name="model")
+        self.root = self.graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name="model")
         self.opset = opset
         self.path = ""
         self.where = "the model"
         self.outputs: Any = None
+        self.bodies: tuple[Callable[[Sequence[Tensor]], list[Tensor]], ...] = ()
         self._onnx = GraphBuilder(self.graph)
         self._names: set[str] = set()
         self._constants: dict[tuple[bytes, str, tuple[int, ...]], ir.Value] = {}
@@ -119,7 +122,7 @@ class Builder:
         unique = self.unique(self._scoped(name))
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
         value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self.graph.register_initializer(value)
+        self.root.register_initializer(value)
         if key is not None:
             self._constants[key] = value
         return value
@@ -197,6 +200,46 @@ class Builder:
             name = _multiple(symbols[0].value, elements(tensor.shape), elements(target))
             value.shape = ir.Shape([name if size is None else size for size in target])
         return value
+
+    @contextlib.contextmanager
+    def subgraph(self, label: str) -> Iterator[ir.Graph]:
+        """A graph inside this one, for a node's attribute; nodes are added to it for the length of the block.
+
+        Its names are unique in the whole model; values of the graphs around it can be used in it.
+        """
+        name = self.unique(self._scoped(label))
+        graph = ir.Graph([], [], nodes=[], opset_imports={"": self.opset}, name=name)
+        around = self.graph, self._onnx, self._arranged
+        self.graph, self._onnx, self._arranged = graph, GraphBuilder(graph, parent=self._onnx), dict(self._arranged)
+        try:
+            yield graph
+        finally:
+            self.graph, self._onnx, self._arranged = around
+
+    def input(self, label: str, like: Tensor) -> Tensor:
+        """A new input of the subgraph at hand, of another tensor's shape, dtype and order."""
+        value = ir.Value(name=self.unique(self._scoped(label)), shape=like.value.shape, type=like.value.type)
+        self.graph.inputs.append(value)
+        return Tensor(value, like.order)
+
+    def output(self, value: ir.Value) -> None:
+        """Makes a value an output of the subgraph at hand; one from outside, or given already, goes by an Identity."""
+        node = value.producer()
+        if node is None or node.graph is not self.graph or value.is_graph_output():
+            value = self.op("Identity", value)
+        self.graph.outputs.append(value)
+
+    def with_subgraphs(
+        self, op_type: str, inputs: Sequence[ir.Value | None], outputs: Sequence[ir.Value], **attributes: Any
+    ) -> list[ir.Value]:
+        """Adds a node that has subgraphs, and gives values of the types and shapes of ``outputs``."""
+        name = self.unique(self._scoped(op_type))
+        node = ir.node(op_type, list(inputs), attributes, num_outputs=len(outputs), name=name, version=self.opset)
+        for index, (value, like) in enumerate(zip(node.outputs, outputs, strict=True)):
+            value.name = name if len(outputs) == 1 else self.unique(f"{name}:{index}")
+            value.type, value.shape = like.type, like.shape
+        self.graph.append(node)
+        return list(node.outputs)
 
     @contextlib.contextmanager
     def _beside(self, value: ir.Value) -> Iterator[None]:
@@ -290,7 +333,7 @@ def _graph_input(builder: Builder, name: str, tensor: KerasTensor, channels_firs
 
 
 def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> None:
-    function = lowering_of(call.operation)
+    function = None if call.why else lowering_of(call.operation)
     if function is None:
         from converters.fallback import fallback
 
@@ -304,11 +347,29 @@ def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> Non
         return _numpy(value)
 
     builder.path, builder.where, builder.outputs = call.path, call.where, call.outputs
+    builder.bodies = tuple(functools.partial(_run_body, builder, body, tensors) for body in call.bodies)
     args, kwargs = tree.map_structure(resolve, (call.args, call.kwargs))
     results = tree.flatten(function(builder, call.operation, *args, **kwargs))
-    for expected, result in zip(tree.flatten(call.outputs), results, strict=True):
+    for expected, result in zip((x for x in tree.flatten(call.outputs) if x is not None), results, strict=True):
         _check(call, expected, result)
         tensors[id(expected)] = result
+
+
+def _run_body(builder: Builder, body: Body, tensors: Mapping[int, Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Lowers the calls of a body on these inputs, in the graph at hand; what it computes is not seen outside."""
+    inner = {**tensors, **{id(x): tensor for x, tensor in zip(body.inputs, inputs, strict=True)}}
+    around = builder.path, builder.where, builder.outputs, builder.bodies
+    for call in body.calls:
+        _lower_call(builder, call, inner)
+    builder.path, builder.where, builder.outputs, builder.bodies = around
+    return [_output(builder, x, inner) for x in body.outputs]
+
+
+def _output(builder: Builder, value: Any, tensors: Mapping[int, Tensor]) -> Tensor:
+    if isinstance(value, KerasTensor):
+        return tensors[id(value)]
+    array = np.asarray(_numpy(value if isinstance(value, Weight) else ops.convert_to_tensor(value)))
+    return Tensor(builder.constant(array), layout.identity(array.ndim))
 
 
 def _numpy(value: Any) -> Any:
@@ -377,3 +438,7 @@ def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from graph.initializers.values()
     for node in graph:
         yield from node.outputs
+    for inner in graph.subgraphs():
+        yield from inner.inputs
+        for node in inner:
+            yield from node.outputs

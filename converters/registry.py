@@ -18,18 +18,27 @@ _lowerings: dict[type, Lowering] = {}
 _openings: dict[type, Lowering] = {}
 _own_dtypes: set[type] = set()
 _refusals: dict[type, str] = {}
+_conditions: dict[type, Callable[..., bool]] = {}
 
 
-def lowers(*classes: type) -> Callable[[Function], Function]:
+def lowers(*classes: type, when: Callable[..., bool] | None = None) -> Callable[[Function], Function]:
     """Registers a function as the lowering of Keras Operation classes, or of layer classes that shall not be opened.
 
     The function is called as ``f(builder, operation, *args, **kwargs)``, with the arguments of the operation's
     ``call``: tensors are `converters.lowering.Tensor`, weights and constants numpy arrays. It returns a Tensor, or a
-    structure of them like that of the operation's outputs.
+    structure of them like that of the operation's outputs. ``when(layer, *args, **kwargs)`` says of a layer and a call
+    of it (before it is traced: tensors are KerasTensors) whether to lower it as one; else it is opened.
 
     Raises ConversionError when one of the classes has a lowering already: a graph must not depend on the import order.
     """
-    return _registers(_lowerings, classes, "a lowering")
+
+    def register(function: Function) -> Function:
+        registered = _registers(_lowerings, classes, "a lowering")(function)
+        if when is not None:
+            _conditions.update(dict.fromkeys(classes, when))
+        return registered
+
+    return register
 
 
 def opens(*classes: type, own_dtype: bool = False) -> Callable[[Function], Function]:
@@ -81,9 +90,12 @@ def has_own_dtype(operation: Any) -> bool:
     return type(operation) in _own_dtypes
 
 
-def is_lowered(operation: Any) -> bool:
-    """Whether an operation or layer has a lowering."""
-    return lowering_of(operation) is not None
+def is_lowered(operation: Any, *args: Any, **kwargs: Any) -> bool:
+    """Whether an operation, or a layer on these arguments of its call, is lowered as one."""
+    if lowering_of(operation) is None:
+        return False
+    condition = _conditions.get(type(operation)) if args or kwargs else None
+    return condition is None or condition(operation, *args, **kwargs)
 
 
 def is_known(operation: Any) -> bool:

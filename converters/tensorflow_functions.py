@@ -6,7 +6,6 @@ inference. While a model is traced they stand in for the functions wherever an a
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -61,13 +60,28 @@ def _stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
 
 
 def _reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
-    """``tf.shape(x)[0]`` of an unknown batch is None here: it becomes the -1, a -1 beside it the size it stands for."""
-    sizes = list(shape)
-    known = tensor.shape[1:]
-    if None in sizes and -1 in sizes and None not in known:
-        rest = math.prod(size for size in sizes if size not in (None, -1))
-        sizes[sizes.index(-1)] = math.prod(known) // rest
-    return ops.reshape(tensor, [-1 if size is None else size for size in sizes])
+    return ops.reshape(tensor, list(shape))
+
+
+def _zeros(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
+    return ops.zeros(list(shape), getattr(dtype, "name", dtype))
+
+
+def _ones(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
+    return ops.ones(list(shape), getattr(dtype, "name", dtype))
+
+
+def _fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> Any:
+    return ops.full(list(dims), value, getattr(value, "dtype", "float32" if isinstance(value, float) else "int32"))
+
+
+def _broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
+    return ops.broadcast_to(input, list(shape))
+
+
+def _range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Any:
+    start, limit = (0, start) if limit is None else (start, limit)
+    return ops.arange(start, limit, delta, getattr(dtype, "name", dtype))
 
 
 def _transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "transpose") -> Any:
@@ -143,9 +157,14 @@ _TOP: dict[str, Adapter] = {
     **{name: _unary(function) for name, function in _UNARY.items()},
     **{name: _binary(function) for name, function in _BINARY.items()},
     **{name: _reduction(function) for name, function in _REDUCTIONS.items()},
+    "broadcast_to": _broadcast_to,
     "cast": _cast,
     "clip_by_value": _clip,
     "concat": _concat,
+    "fill": _fill,
+    "ones": _ones,
+    "range": _range,
+    "zeros": _zeros,
     "expand_dims": _axis_of(ops.expand_dims),
     "matmul": _matmul,
     "pad": _pad,

@@ -3,6 +3,7 @@
 from converters.lowerings import (  # noqa: F401
     activation,
     attention,
+    control,
     convolution,
     diagonal,
     elementwise,
@@ -16,5 +17,6 @@ from converters.lowerings import (  # noqa: F401
     reduction,
     refused,
     shape,
+    sizes,
     sorting,
 )

@@ -1,7 +1,8 @@
 """Recurrent layers as ONNX's LSTM, GRU and RNN: one node a direction, whatever the length of the sequence.
 
-Each layer is lowered as one and not opened: Keras runs its steps in a loop that has no operations to trace. With a mask
-it is one node a step, because ONNX's nodes cannot leave out steps but at the end.
+A layer whose cell and activations such a node has is lowered as one. With a mask over a few steps it is one node a
+step, because ONNX's nodes cannot leave out steps but at the end. All other layers are opened: a Scan over the steps of
+their cell (`converters.control_flow.rnn`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from keras import activations, layers, ops
 
+from converters.control_flow import UNROLL
 from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.registry import lowers
@@ -52,7 +54,22 @@ _ACTIVATIONS: tuple[tuple[Any, str, tuple[float, ...]], ...] = (
 )
 
 
-@lowers(layers.LSTM, layers.GRU, layers.SimpleRNN)
+def _has_nodes(layer: Any, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None) -> bool:
+    """Whether ONNX has a node for the layer's cell and activations, and its mask, if any, is of a few steps."""
+    if type(layer) not in _LAYERS or type(layer.cell) not in _KINDS or _activations(layer) is None:
+        return False
+    masks = [x for x in (mask if isinstance(mask, list | tuple) else [mask]) if x is not None]
+    return all(len(x.shape) == 2 and x.shape[1] is not None and x.shape[1] <= UNROLL for x in masks)
+
+
+def _both_have_nodes(
+    layer: Any, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
+) -> bool:
+    sides = (layer.forward_layer, layer.backward_layer)
+    return all(_has_nodes(side, sequences, None, mask) for side in sides)
+
+
+@lowers(layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN, when=_has_nodes)
 def recurrent(
     g: Builder,
     layer: Any,
@@ -65,8 +82,7 @@ def recurrent(
 
     ``sequences``: (batch, time, feature), the time unknown or not; the states are (batch, units).
     ``mask``: (batch, time), true where a step counts.
-    Raises ConversionError for a mask over an unknown time, a state kept between calls, active dropout, and an
-    activation ONNX lacks.
+    Raises ConversionError for a state kept between calls and for active dropout.
     """
     _refuse(g, layer, training)
     output, states = _run(g, layer, sequences, initial_state, mask)
@@ -75,7 +91,7 @@ def recurrent(
     return [output, *states] if layer.return_state else [output]
 
 
-@lowers(layers.Bidirectional)
+@lowers(layers.Bidirectional, when=_both_have_nodes)
 def bidirectional(
     g: Builder,
     layer: Any,
@@ -86,7 +102,7 @@ def bidirectional(
 ) -> list[Tensor]:
     """Both layers over the sequence, merged; all outputs are in the order of the sequence, so nothing is reversed.
 
-    Raises ConversionError as the layers by themselves do, and for one that is not Keras's own LSTM, GRU or SimpleRNN.
+    Raises ConversionError as the layers by themselves do.
     """
     given = [] if initial_state is None else list(initial_state)
     half = len(given) // 2
@@ -127,7 +143,7 @@ def _run(g: Builder, layer: Any, sequences: Tensor, initial_state: Any, mask: An
         g.constant(recurrent_kernel, "recurrent_kernel"),
         None if bias is None else g.constant(bias, "bias"),
     )
-    attributes = _activations(g, layer, kind)
+    attributes = _activations(layer) or {}
 
     def node(x: Any, states: Sequence[Any], direction: str | None = None) -> Sequence[Any]:
         """All outputs as (time, 1, batch, units), and the last states as (1, batch, units)."""
@@ -144,7 +160,7 @@ def _run(g: Builder, layer: Any, sequences: Tensor, initial_state: Any, mask: An
 
     x = g.arrange(cast(g, sequences, dtype), TIME_FIRST)
     first = _initial(g, initial_state, kind, dtype)
-    steps = _steps(g, layer, mask)
+    steps = _steps(g, mask)
     if steps is None:
         everything, *last = node(x.value, first, "reverse" if layer.go_backwards else None)
         states = [squeezed(value, 0, (0, 1)) for value in last]
@@ -159,21 +175,12 @@ def _run(g: Builder, layer: Any, sequences: Tensor, initial_state: Any, mask: An
     return cast(g, output, layer.compute_dtype), [cast(g, state, layer.compute_dtype) for state in states]
 
 
-def _steps(g: Builder, layer: Any, mask: Any) -> Tensor | None:
+def _steps(g: Builder, mask: Any) -> Tensor | None:
     """A mask as booleans (batch, time), time first; None where there is none."""
     given = [x for x in (mask if isinstance(mask, list | tuple) else [mask]) if x is not None]
     if not given:
         return None
-    steps = cast(g, as_tensor(g, given[0]), "bool")
-    if steps.rank != 2 or steps.shape[1] is None:
-        raise ConversionError(
-            f"{type(layer).__name__} with a mask needs to know the number of steps",
-            where=g.where,
-            expected="a mask (batch, time), as Masking or Embedding(mask_zero=True) makes it, with a known time",
-            found=str(steps.shape),
-            fix="give the input's sizes with --shapes, or take the mask out of the model",
-        )
-    return g.arrange(steps, (1, 0))
+    return g.arrange(cast(g, as_tensor(g, given[0]), "bool"), (1, 0))
 
 
 def _masked(
@@ -237,9 +244,9 @@ def _weights(cell: Any, kind: _Kind, dtype: str) -> tuple[Array, Array, Array | 
     return kernel, recurrent_kernel, bias.reshape(1, -1)
 
 
-def _activations(g: Builder, layer: Any, kind: _Kind) -> dict[str, Any]:
-    """The node's attributes for activations other than ONNX's defaults; ConversionError for one that ONNX lacks."""
-    cell = layer.cell
+def _activations(layer: Any) -> dict[str, Any] | None:
+    """The node's attributes for activations other than ONNX's defaults; None for one that ONNX lacks."""
+    cell, kind = layer.cell, _KINDS[type(layer.cell)]
     used = [cell.activation]
     if kind.op_type != "RNN":
         used = [cell.recurrent_activation, *used * kind.states]  # an LSTM's cell and output have one in Keras
@@ -247,12 +254,7 @@ def _activations(g: Builder, layer: Any, kind: _Kind) -> dict[str, Any]:
     for function in used:
         known = [(name, numbers) for candidate, name, numbers in _ACTIVATIONS if candidate is function]
         if not known:
-            raise ConversionError(
-                f"{type(layer).__name__} with the activation {getattr(function, '__name__', function)} has no lowering",
-                where=g.where,
-                expected=", ".join(candidate.__name__ for candidate, _, _ in _ACTIVATIONS),
-                fix="use one of these, or write the steps with keras.ops",
-            )
+            return None
         found.append(known[0])
     names = [name for name, _ in found]
     if names in (["Tanh"], ["Sigmoid", "Tanh"], ["Sigmoid", "Tanh", "Tanh"]):
@@ -284,13 +286,6 @@ def _flip_time(g: Builder, x: Tensor) -> Tensor:
 def _refuse(g: Builder, layer: Any, training: Any) -> None:
     """Raises ConversionError for what the node would silently leave out."""
     name = type(layer).__name__
-    if type(layer) not in _LAYERS or type(layer.cell) not in _KINDS:
-        raise ConversionError(
-            f"{name} has no lowering inside Bidirectional",
-            where=g.where,
-            expected="LSTM, GRU or SimpleRNN",
-            fix="call both layers in the model and reverse the second one's output with keras.ops.flip",
-        )
     if layer.stateful:
         raise ConversionError(
             "the layer changes its own state at inference, which an engine cannot do",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converters.keras_internals import core, image, linalg, math, nn, numpy, quantizers
+from converters.keras_internals import image, linalg, math, nn, numpy, quantizers
 from converters.registry import refuses
 
 refuses(
@@ -27,14 +27,6 @@ refuses("it is the base class of others", math.SegmentReduction)
 refuses("Keras forgets its arguments in a symbolic call", quantizers.FakeQuantWithMinMaxVars)
 refuses(
     "nothing lowers it yet",
-    core.AssociativeScan,
-    core.Cond,
-    core.ForiLoop,
-    core.Map,
-    core.Scan,
-    core.Switch,
-    core.VectorizedMap,
-    core.WhileLoop,
     image.AffineTransform,
     image.MapCoordinates,
     image.PerspectiveTransform,

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import (
     CommonSubexpressionEliminationPass,
     DeduplicateInitializersPass,
-    IdentityEliminationPass,
+    LiftSubgraphInitializersToMainGraphPass,
     RemoveUnusedNodesPass,
 )
 
@@ -30,6 +30,7 @@ from converters.passes.fold_scale import fold_scale
 from converters.passes.lift_constant import lift_constant
 from converters.passes.lift_gate import lift_gate
 from converters.passes.merge_shared import merge_shared
+from converters.passes.remove_identity import remove_identity
 
 Pass = Callable[[ir.Graph], bool]
 
@@ -51,18 +52,24 @@ PASSES: tuple[Pass, ...] = (
     merge_shared,
 )
 
+"""For the main graph."""
+BODY_PASSES: tuple[Pass, ...] = (fold_reshape, fold_bias, fold_batch_norm)
+"""For the bodies of branches and loops: those that leave a node of the graph around alone."""
+
 
 def clean(model: ir.Model) -> None:
     """Runs the passes until none changes the graph. Outputs keep their names and stay one value each."""
     names = [value.name for value in model.graph.outputs]
     _run(model, RemoveUnusedNodesPass())
     _run(model, CommonSubexpressionEliminationPass())
-    changed = True
-    while changed:
-        changed = False
-        for fold in PASSES:
-            changed |= fold(model.graph)
-    _run(model, IdentityEliminationPass())
+    for graph in model.graphs():
+        changed = True
+        while changed:
+            changed = False
+            for fold in PASSES if graph is model.graph else BODY_PASSES:
+                changed |= fold(graph)
+        remove_identity(graph)
+    _run(model, LiftSubgraphInitializersToMainGraphPass())
     _run(model, CommonSubexpressionEliminationPass())
     _run(model, DeduplicateInitializersPass())
     _run(model, RemoveUnusedNodesPass())

@@ -22,11 +22,12 @@ def constant(value: ir.Value | None) -> Array | None:
 
 
 def only_consumer(value: ir.Value) -> ir.Node | None:
-    """The one node that reads a value once, or None when there are others or the value is an output of the graph."""
+    """The one node that reads a value once, in its own graph, or None when there are others or it is an output."""
     uses = value.uses()
     if value.is_graph_output() or len(uses) != 1:
         return None
-    return next(iter(uses)).node
+    node, maker = next(iter(uses)).node, value.producer()
+    return node if maker is None or maker.graph is node.graph else None
 
 
 def producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:

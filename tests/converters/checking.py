@@ -67,6 +67,17 @@ class Case:
         return converted
 
 
+class Function(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type information
+    """A layer whose call is a function: what a user writes in keras.ops, under a layer's name."""
+
+    def __init__(self, function: Callable[..., Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x: Any) -> Any:
+        return self.function(x)
+
+
 def case(what: Any, shape: Any, expects: str = "", dtype: str = "float32", **kwargs: Any) -> Case:
     """A case whose layer or function gets ``kwargs``."""
     return Case(what, shape, expects, dtype, kwargs)
@@ -120,13 +131,15 @@ def check_graph(converted: Conversion) -> onnx.ModelProto:
     onnx.checker.check_model(proto, full_check=True)
     onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     graph = converted.model.graph
+    every = list(graph.all_nodes())  # those of branches and loops too
+    inputs = [value for inner in (graph, *graph.subgraphs()) for value in inner.inputs]
     # an output that a node leaves out, as a recurrent one may, has the name ""
-    values = [*graph.inputs, *(value for node in graph for value in node.outputs if value.name != "")]
+    values = [*inputs, *(value for node in every for value in node.outputs if value.name != "")]
     missing = [value.name for value in values if value.dtype is None or value.shape is None]
     assert not missing
     names = [value.name for value in [*values, *graph.initializers.values()]]
     assert len(names) == len(set(names))
-    nodes = [node.name for node in graph]
+    nodes = [node.name for node in every]
     assert all(nodes)
     assert len(nodes) == len(set(nodes))
     by_name = {value.name: value for value in values}

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
@@ -241,15 +241,16 @@ def test_the_mask_of_an_embedding(mode: str, sequences: bool) -> None:
     check(randomize(keras.Model(inputs, layers.GRU(4, return_sequences=sequences)(x))))
 
 
-@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
-def test_a_mask_over_an_unknown_time_is_refused(layer: Any) -> None:
-    inputs = keras.Input((None, 5), name="x")
-    model = randomize(keras.Model(inputs, layer(4, name="seq")(layers.Masking()(inputs))))
-    with pytest.raises(ConversionError, match="mask") as caught:
-        convert_model(model)
-    assert caught.value.where == "layer 'seq'"
-    assert "--shapes" in (caught.value.fix or "")
-    check(model, shapes={"x": [None, 4, 5]})
+@pytest.mark.parametrize("zeros", [False, True], ids=["keeps", "zeros"])
+@pytest.mark.parametrize("sequences", [False, True], ids=["last", "all"])
+@pytest.mark.parametrize("backwards", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_a_mask_over_an_unknown_time_is_a_scan(layer: Any, backwards: bool, sequences: bool, zeros: bool) -> None:
+    x, mask = keras.Input((None, 5)), keras.Input((None,), dtype="bool")
+    own = layer(4, go_backwards=backwards, return_sequences=sequences, return_state=True, zero_output_for_mask=zeros)
+    given = [keras.Input((4,)) for _ in own.state_size]
+    converted = check(randomize(keras.Model([x, mask, *given], own(x, mask=mask, initial_state=given))))
+    assert converted.report.operations["Scan"] == 1
 
 
 def test_an_embedding_without_a_mask() -> None:
@@ -281,16 +282,107 @@ def test_active_dropout_is_refused() -> None:
     assert "dropout" in str(error)
 
 
-def test_an_activation_without_an_onnx_name_is_refused() -> None:
-    error = _refusal(layers.GRU(4, activation="gelu", name="seq"))
-    assert error.where == "layer 'seq'"
-    assert "gelu" in str(error)
+# --- any other cell: a Scan over its steps ----------------------------------------------------------------------------
 
 
-def test_a_cell_of_ones_own_in_bidirectional_is_refused() -> None:
-    @keras.saving.register_keras_serializable(package="test_lowerings_recurrent")
-    class Cell(layers.LSTMCell):  # type: ignore[misc]  # Keras has no type information
-        pass
+@keras.saving.register_keras_serializable(package="test_lowerings_recurrent")
+class Cell(layers.Layer):  # type: ignore[misc]  # Keras has no type information
+    """A cell of a user's own, whose output isn't its state."""
 
-    error = _refusal(layers.Bidirectional(layers.RNN(Cell(4)), name="both"))
-    assert error.where == "layer 'both'"
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight(shape=(self.units, self.units), name="recurrent")
+
+    def call(self, x: Any, states: Any) -> Any:
+        state = ops.tanh(ops.matmul(x, self.kernel) + ops.matmul(states[0], self.recurrent))
+        return state * 2.0 + 1.0, [state]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable(package="test_lowerings_recurrent")
+class OwnLSTMCell(layers.LSTMCell):  # type: ignore[misc]  # Keras has no type information
+    pass
+
+
+CELLS: dict[str, Callable[[], Any]] = {
+    "own": lambda: Cell(4),
+    "subclass": lambda: OwnLSTMCell(4),
+    "stacked": lambda: layers.StackedRNNCells([layers.LSTMCell(4), layers.GRUCell(3)]),
+}
+
+
+@pytest.mark.parametrize("time", [10, None])
+@pytest.mark.parametrize(
+    "options", [{}, {"return_sequences": True}, {"return_state": True, "go_backwards": True}], ids=str
+)
+@pytest.mark.parametrize("cell", CELLS)
+def test_any_cell_is_a_scan(cell: str, options: dict[str, bool], time: int | None) -> None:
+    converted = Case(layers.RNN(CELLS[cell](), **options), (time, 3)).check()
+    assert converted.report.operations["Scan"] == 1
+    assert "Transpose" not in operations(converted)
+
+
+def test_a_few_steps_are_unrolled() -> None:
+    for options in ({}, {"unroll": True}):
+        converted = Case(layers.RNN(Cell(4), return_sequences=True, **options), (5, 3)).check()
+        assert "Scan" not in operations(converted)
+
+
+def test_a_cell_of_keras_in_an_rnn_is_its_node() -> None:
+    assert operations(Case(layers.RNN(layers.GRUCell(4)), (12, 3)).check()) == f"GRU:1,{LAST}"
+
+
+@pytest.mark.parametrize("cell", ["own", "subclass"])
+def test_any_cell_with_a_mask(cell: str) -> None:
+    for options in ({"return_sequences": True}, {"zero_output_for_mask": True, "return_state": True}):
+        x, mask = keras.Input((None, 5)), keras.Input((None,), dtype="bool")
+        outputs = layers.RNN(CELLS[cell](), **options)(x, mask=mask)
+        check(randomize(keras.Model([x, mask], outputs)))
+
+
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave", None])
+def test_any_cell_in_bidirectional(mode: str | None) -> None:
+    def make(x: Any) -> Any:
+        return layers.Bidirectional(layers.RNN(Cell(4), return_sequences=True), merge_mode=mode)(layers.Masking()(x))
+
+    assert Case(make, (None, 5)).check().report.operations["Scan"] == 2
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_activations_that_no_node_has(layer: Any) -> None:
+    for activation in ("gelu", ops.sin):
+        converted = Case(layer(4, activation=activation, dropout=0.2), (None, 3)).check()
+        assert converted.report.operations["Scan"] == 1
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_convolutional_lstm(rank: int, data_format: str) -> None:
+    layer = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)[rank - 1]
+    if data_format == "channels_first" and rank > 1:
+        pytest.skip("TensorFlow's CPU has no such convolution to compare with")
+    spatial = (5, 4, 3)[:rank]
+    shape = (*spatial, 2) if data_format == "channels_last" else (2, *spatial)
+    for options in ({"return_sequences": True, "padding": "same"}, {"return_state": True, "recurrent_dropout": 0.3}):
+        Case(layer(3, 2, data_format=data_format, **options), (9, *shape)).check()
+
+
+def test_initial_states_of_any_cell() -> None:
+    x, h = keras.Input((None, 5)), keras.Input((4,))
+    check(randomize(keras.Model([x, h], layers.RNN(Cell(4), return_sequences=True)(x, initial_state=h))))
+
+
+def test_any_stateful_layer_is_refused() -> None:
+    cell = (layers.RNN(Cell(4), stateful=True, name="seq"), (2, 9, 5))
+    convolution = (layers.ConvLSTM1D(2, 2, stateful=True, name="seq"), (2, 9, 5, 2))
+    for layer, shape in (cell, convolution):
+        inputs = keras.Input(batch_shape=shape)
+        with pytest.raises(ConversionError, match="changes its own state") as caught:
+            convert_model(keras.Model(inputs, layer(inputs)))
+        assert "seq/rnn_state" in str(caught.value)

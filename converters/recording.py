@@ -1,0 +1,244 @@
+"""What a trace consists of, and the recorder that takes the place of Keras's symbolic calls while a model runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import KerasTensor, tree
+from keras.layers import Layer
+
+from converters import keras_internals
+from converters.registry import has_own_dtype, why_unknown
+from deploy.errors import ConversionError
+
+Rule = Callable[..., Any]
+"""How an operation is traced that is not simply recorded: called as ``rule(recorder, operation, *args, **kwargs)``."""
+
+
+@dataclass(frozen=True, repr=False)
+class Weight:
+    """A Keras variable as an operation saw it: ``dtype`` is the one of the call, which autocasting may have lowered."""
+
+    variable: Any
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Body:
+    """A function that an operation runs: a branch, or one step of a loop.
+
+    ``inputs`` are the KerasTensors it was traced with; ``outputs`` KerasTensors, Weights and constants, flat. Its calls
+    may use values from outside.
+    """
+
+    inputs: tuple[KerasTensor, ...]
+    calls: tuple[Call, ...]
+    outputs: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation of the flat program.
+
+    ``operation`` is a keras Operation, or a layer that has a lowering of its own or could not be opened (then ``why``
+    says so, and ``unknown`` is the operation in it that nothing lowers, if that was it). ``args`` and ``kwargs`` hold
+    KerasTensors, Weights and constants; ``outputs`` is the structure of KerasTensors it gives; ``path`` the names of
+    the layers around it, joined by ``/``; ``bodies`` the functions that a branch or a loop runs.
+    """
+
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+    path: str
+    why: str = ""
+    unknown: Any = None
+    bodies: tuple[Body, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The layer, or the operation outside of any layer, as an error names it."""
+        return f"layer '{self.path}'" if self.path else f"operation '{self.operation.name}'"
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """The end of a Keras layer's call: its path, the layer, its outputs; ``opened``: its operations were traced."""
+
+    path: str
+    layer: Any
+    outputs: tuple[KerasTensor, ...]
+    opened: bool
+
+
+@dataclass
+class Recorder:
+    """What one trace has seen so far. `symbolic_call` takes the place of Keras's for its length."""
+
+    is_leaf: Callable[..., bool]
+    is_known: Callable[[Any], bool]
+    opening_of: Callable[[Any], Callable[..., Any] | None]
+    rule_of: Callable[..., Rule | None]
+    calls: list[Call] = field(default_factory=list)
+    layers: list[LayerCall] = field(default_factory=list)
+    scope: list[str] = field(default_factory=list)
+    unknown: Any = None  # the operation that nothing lowers, until the layer around it is recorded
+    failure: ConversionError | None = None  # of the innermost layer: on the way out Keras wraps it in errors of its own
+
+    def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(operation, Layer):
+            rule = self.rule_of(operation, *args, **kwargs)
+            if rule is not None:
+                return rule(self, operation, *args, **kwargs)
+            if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
+                self.unknown = operation
+                raise ConversionError(why_unknown(operation))
+            opening = self.opening_of(operation)
+            if opening is not None:
+                return self._compose(opening, operation, args, kwargs)
+            return self._record(operation, args, kwargs)
+        self.scope.append(operation.name)
+        try:
+            why, unknown = "", None
+            if not self.is_leaf(operation, *args, **kwargs):
+                outputs, why, unknown = self._open(operation, args, kwargs)
+                if not why:
+                    self._end(operation, outputs, opened=True)
+                    return outputs
+            outputs = self._record(operation, args, kwargs, why, unknown)
+            self.failure = None
+            self._end(operation, outputs, opened=False)
+            return outputs
+        finally:
+            self.scope.pop()
+
+    def trace_body(self, function: Callable[..., Any], *inputs: Any, keep: bool = True) -> tuple[Body, Any]:
+        """Traces a function on symbolic inputs; gives what it does and the structure of what it returns.
+
+        ``keep=False``: the layers it calls are left out of the trace, since it is traced for its outputs' shapes only.
+        """
+        outer, layers, self.calls = self.calls, len(self.layers), []
+        try:
+            outputs = function(*inputs)
+        finally:
+            calls, self.calls = self.calls, outer
+            if not keep:
+                del self.layers[layers:]
+        flat = tuple(_capture(x) for x in tree.flatten(outputs) if x is not None)
+        given = tuple(x for x in tree.flatten(inputs) if x is not None)
+        return Body(given, tuple(calls), flat), outputs
+
+    def attempt(self, function: Callable[[], Any]) -> Any:
+        """Runs a function; what it recorded is taken back when it gives None."""
+        calls, layers = len(self.calls), len(self.layers)
+        result = function()
+        if result is None:
+            del self.calls[calls:], self.layers[layers:]
+        return result
+
+    def record(self, operation: Any, args: tuple[Any, ...], outputs: Any, bodies: Sequence[Body] = ()) -> Any:
+        """Adds a call of an operation that is not Keras's, with the outputs it gives."""
+        captured = tree.map_structure(_capture, args)
+        self.calls.append(Call(operation, captured, {}, outputs, self.path, bodies=tuple(bodies)))
+        return outputs
+
+    def record_plain(self, operation: Any, *args: Any) -> Any:
+        """Adds a call of a Keras operation as it is."""
+        return self._record(operation, args, {})
+
+    def _compose(
+        self, opening: Callable[..., Any], operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Traces what an operation consists of; the result has the dtypes that Keras gives the operation."""
+        try:
+            results = opening(operation, *args, **kwargs)
+        except Exception as error:
+            self.failure = self.failure or ConversionError(
+                f"the operation {type(operation).__name__} cannot be opened",
+                where=f"layer '{self.path}'" if self.path else f"operation '{operation.name}'",
+                found=reason(error),
+                fix="give unknown sizes with --shapes, or write it with other keras.ops",
+            )
+            raise self.failure from error
+        try:
+            expected = self._spec(operation, args, kwargs)
+        except Exception:  # Keras has no shape rule for this case; the opening's holds
+            return results
+        own = has_own_dtype(operation)
+        pairs = zip(tree.flatten(expected), tree.flatten(results), strict=True)
+        return tree.pack_sequence_as(expected, [self._conform(x, y, own) for x, y in pairs])
+
+    def _conform(self, expected: KerasTensor, found: Any, own_dtype: bool) -> KerasTensor:
+        """A KerasTensor of the dtype that is expected, for what may be a constant."""
+        if not isinstance(found, KerasTensor):
+            return self._record(keras_internals.core.ConvertToTensor(expected.dtype), (found,), {})
+        return found if own_dtype or found.dtype == expected.dtype else keras.ops.cast(found, expected.dtype)
+
+    def _open(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str, Any]:
+        """Runs the layer's own code, whose operations arrive in turn; on failure keeps nothing.
+
+        Gives the outputs, or the reason, and the operation that is the reason.
+        """
+        calls, layers = len(self.calls), len(self.layers)
+        call = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
+        try:
+            outputs = call(*args, **kwargs)
+        except Exception as error:  # the user's own code may raise anything
+            why = reason(error)
+        else:
+            if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
+                return outputs, "", None
+            why = "its call did not return symbolic values"
+        del self.calls[calls:], self.layers[layers:]
+        unknown, self.unknown = self.unknown, None
+        return None, why, unknown
+
+    def _record(
+        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None
+    ) -> Any:
+        outputs = self._spec(operation, args, kwargs, why)
+        args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
+        self.calls.append(Call(operation, args, kwargs, outputs, self.path, why, unknown))
+        return outputs
+
+    def _spec(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "") -> Any:
+        """The KerasTensors that an operation or layer gives; abstract evaluation where an own shape rule fails."""
+        try:
+            return keras_internals.output_spec(operation, *args, **kwargs)
+        except Exception as error:
+            if isinstance(operation, Layer):
+                self.failure = self.failure or ConversionError(
+                    "its outputs cannot be computed symbolically",
+                    where=f"layer '{self.path}'" if self.path else f"model '{operation.name}'",
+                    found=why or reason(error),
+                    fix="use keras.ops on tensors; give other sizes with --shapes",
+                )
+                raise self.failure from error
+            return keras_internals.base_spec(operation, *args, **kwargs)
+
+    def _end(self, layer: Any, outputs: Any, *, opened: bool) -> None:
+        values = tuple(x for x in tree.flatten(outputs) if x is not None)
+        self.layers.append(LayerCall(self.path, layer, values, opened))
+
+    @property
+    def path(self) -> str:
+        """Path of the innermost layer; the traced model itself is the root and has no name in it."""
+        return "/".join(self.scope[1:])
+
+
+def reason(error: Exception) -> str:
+    """An error in one line: what was raised, without Keras's colours and its list of arguments."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    text = re.sub(r"^Exception encountered when calling \S+\(\)\.", "", text).partition("Arguments received by")[0]
+    text = " ".join(text.split())[:500] or "no message"
+    return text if isinstance(error, ConversionError) else f"{type(error).__name__}: {text}"
+
+
+def _capture(value: Any) -> Any:
+    if isinstance(value, keras.Variable):
+        return Weight(value, keras.backend.standardize_dtype(value.dtype))
+    return value

@@ -1,0 +1,252 @@
+"""Unknown sizes as values: what ``ops.shape(x)[0]`` is while a model is traced, and what may be built from it.
+
+Keras gives None there, which no arithmetic takes. A `Size` can be multiplied, handed to a reshape, a broadcast or a
+fill, and becomes a number of the graph in any other arithmetic; Python that needs its value at once is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import KerasTensor, ops, tree
+
+from converters.recording import Recorder
+from deploy.errors import ConversionError
+
+Recorded = Callable[..., KerasTensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A size in the shape of an `Into`: ``times`` the size of ``axis`` of its tensor ``index``, or its scalar value."""
+
+    index: int
+    axis: int | None
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class SizeOf:
+    """``times`` the size of an axis of a tensor, as an int32 scalar."""
+
+    axis: int
+    times: int
+    name = "shape"
+
+
+@dataclass(frozen=True)
+class Into:
+    """``kind`` (reshape, broadcast or tile) of a tensor by ``shape``: numbers, a -1, parts that the graph computes."""
+
+    kind: str
+    shape: tuple[int | Part, ...]
+    name = "reshape"
+
+
+@dataclass(frozen=True)
+class Range:
+    """``arange(start, stop, step)`` with scalars of the graph, of a dtype."""
+
+    dtype: str
+    name = "arange"
+
+
+class Size:
+    """``times`` the unknown size of one axis of a symbolic tensor."""
+
+    def __init__(self, recorder: Recorder, tensor: KerasTensor, axis: int, times: int = 1) -> None:
+        self.recorder, self.tensor, self.axis, self.times = recorder, tensor, axis, times
+
+    def value(self) -> KerasTensor:
+        """The size as an int32 scalar that the graph computes."""
+        output = KerasTensor((), "int32")
+        return self.recorder.record(SizeOf(self.axis, self.times), (self.tensor,), output)
+
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, int | np.integer):
+            return Size(self.recorder, self.tensor, self.axis, self.times * int(other))
+        return self.value() * number(other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        if isinstance(other, int | np.integer) and self.times % int(other) == 0:
+            return Size(self.recorder, self.tensor, self.axis, self.times // int(other))
+        return ops.floor_divide(self.value(), number(other))
+
+    def __add__(self, other: Any) -> Any:
+        return self.value() + number(other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self.value() - number(other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return number(other) - self.value()
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.value() / number(other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return number(other) / self.value()
+
+    def __mod__(self, other: Any) -> Any:
+        return ops.mod(self.value(), number(other))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Size) and other.tensor is self.tensor and other.axis == self.axis:
+            return other.times == self.times
+        if isinstance(other, Size) or (isinstance(other, int | np.integer) and other >= 0):
+            raise self._unknown()
+        return False
+
+    __hash__ = object.__hash__
+
+    def _number(self, *_: Any) -> Any:
+        raise self._unknown()
+
+    __index__ = __int__ = __float__ = __bool__ = _number
+
+    def __lt__(self, other: Any) -> Any:
+        return self.value() < number(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.value() <= number(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.value() > number(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.value() >= number(other)
+
+    def _unknown(self) -> ConversionError:
+        return ConversionError(
+            f"Python needs the size of axis {self.axis} of a tensor {tuple(self.tensor.shape)}, which is unknown",
+            fix="give the input's sizes with --shapes, or use keras.ops without a Python loop or branch on the size",
+        )
+
+    def __repr__(self) -> str:
+        return f"Size(axis {self.axis} of {tuple(self.tensor.shape)})"
+
+
+def number(x: Any) -> Any:
+    """A size as a scalar of the graph; everything else as it is."""
+    return x.value() if isinstance(x, Size) else x
+
+
+def has_size(*structure: Any) -> bool:
+    """Whether there is an unknown size in the arguments of a function."""
+    return any(isinstance(x, Size) for x in tree.flatten(structure))
+
+
+def shape(recorder: Recorder, x: Any) -> tuple[Any, ...]:
+    """``ops.shape`` of a symbolic tensor: numbers, and a `Size` where Keras has None."""
+    return tuple(Size(recorder, x, axis) if size is None else size for axis, size in enumerate(x.shape))
+
+
+def given(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """A shape for a reshape: its one unknown size is what remains."""
+    return tuple(-1 if size is None else size for size in shape)
+
+
+def reshape(recorder: Recorder, operation: Any, x: Any) -> Any:
+    """Traces a Reshape: the usual operation, unless its target has sizes that only the graph knows."""
+    target = tuple(operation.newshape) if isinstance(operation.newshape, list | tuple) else (operation.newshape,)
+    unknown = [i for i, size in enumerate(target) if not isinstance(size, int | np.integer)]
+    if not unknown:
+        return recorder.record_plain(operation, x)
+    if any(target[i] is None for i in unknown):  # of a shape that Keras gave as it is: one of them is what remains
+        if len(unknown) == 1 and -1 not in target:
+            return ops.reshape(x, tuple(-1 if size is None else int(size) for size in target))
+        return recorder.record_plain(operation, x)
+    if len(unknown) == 1 and -1 not in target:  # what remains
+        return ops.reshape(x, tuple(-1 if i in unknown else int(size) for i, size in enumerate(target)))
+    known = list(target)
+    if -1 in target and len(unknown) == len([s for s in x.shape if s is None]):
+        known[target.index(-1)] = _remaining(x.shape, target)
+    sizes = [int(s) if isinstance(s, int | np.integer) and s != -1 else None for s in known]
+    return _into(recorder, "reshape", x, target, sizes)
+
+
+def _remaining(old: Sequence[int | None], target: Sequence[Any]) -> int:
+    """The -1 of a reshape whose unknown sizes are those of the tensor; the lowering checks that they are."""
+    total = math.prod(1 if size is None else size for size in old)
+    rest = math.prod(getattr(size, "times", 1) if not isinstance(size, int) else size for size in target if size != -1)
+    return total // rest if rest and total % rest == 0 else -1
+
+
+def broadcast_to(recorder: Recorder, x: Any, target: Any) -> Any:
+    """``broadcast_to``; a size that the tensor has in its place stays."""
+    target = (target,) if isinstance(target, int | Size) else tuple(target)
+    return _into(
+        recorder, "broadcast", x, target, [int(s) if isinstance(s, int | np.integer) else None for s in target]
+    )
+
+
+def tile(recorder: Recorder, x: Any, repeats: Any) -> Any:
+    """``tile`` by unknown repeats."""
+    repeats = (repeats,) if isinstance(repeats, int | Size) else tuple(repeats)
+    old = tuple(x.shape)
+    rank = max(len(old), len(repeats))
+    old, repeats = (1,) * (rank - len(old)) + old, (1,) * (rank - len(repeats)) + repeats
+    pairs = list(zip(old, repeats, strict=True))
+    sizes = [None if s is None or not isinstance(r, int) else s * r for s, r in pairs]
+    return _into(recorder, "tile", ops.reshape(x, old) if None not in old else x, repeats, sizes)
+
+
+def repeat(recorder: Recorder, x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """``repeat`` of an axis of size 1, which is a broadcast."""
+    if axis is None or x.shape[axis] != 1:
+        raise ConversionError("a repeat of an unknown number", fix="give the input's sizes with --shapes")
+    target = list(shape(recorder, x) if isinstance(x, KerasTensor) else x.shape)
+    target[axis] = repeats
+    return broadcast_to(recorder, x, target)
+
+
+def full(recorder: Recorder, target: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """``full``, ``zeros`` and ``ones``: a constant that is broadcast."""
+    dtype = keras.backend.floatx() if dtype is None else keras.backend.standardize_dtype(dtype)
+    value = ops.cast(fill_value, dtype) if isinstance(fill_value, KerasTensor) else np.asarray(fill_value, dtype)
+    return broadcast_to(recorder, value, target)
+
+
+def arange(recorder: Recorder, start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Any:
+    """``arange`` up to an unknown size."""
+    start, stop = (0, start) if stop is None else (start, stop)
+    step = 1 if step is None else step
+    dtype = "int32" if dtype is None else keras.backend.standardize_dtype(dtype)
+    values = tuple(x if isinstance(x, int | np.integer) else ops.cast(number(x), dtype) for x in (start, stop, step))
+    return recorder.record(Range(dtype), values, KerasTensor((None,), dtype))
+
+
+def _into(recorder: Recorder, kind: str, x: Any, target: Sequence[Any], sizes: Sequence[int | None]) -> KerasTensor:
+    parts: list[int | Part] = []
+    tensors: list[Any] = []
+    for size in target:
+        if isinstance(size, int | np.integer):
+            parts.append(int(size))
+            continue
+        if size is None:
+            raise ConversionError("a size is unknown", fix="give the input's sizes with --shapes")
+        parts.append(Part(len(tensors), size.axis, size.times) if isinstance(size, Size) else Part(len(tensors), None))
+        tensors.append(size.tensor if isinstance(size, Size) else size)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return recorder.record(Into(kind, tuple(parts)), (x, *tensors), KerasTensor(tuple(sizes), dtype))
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "broadcast_to": broadcast_to,
+    "tile": tile,
+    "repeat": repeat,
+    "full": full,
+    "zeros": lambda recorder, shape, dtype=None: full(recorder, shape, 0, dtype),
+    "ones": lambda recorder, shape, dtype=None: full(recorder, shape, 1, dtype),
+    "arange": arange,
+}
+"""Backend functions that take an unknown size for a shape, a number or a bound."""

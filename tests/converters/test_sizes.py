@@ -1,0 +1,106 @@
+"""Unknown sizes: what people paste of `ops.shape(x)[0]` and `tf.shape(x)[0]` converts, without a node where it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from converters.convert import convert_model
+from deploy.errors import ConversionError
+from tests.converters.checking import Case, Function, case, parametrize
+
+TOKEN = "Concat:2,Expand:1,Shape:1"
+
+
+def _batch(x: Any) -> Any:
+    return ops.shape(x)[0]
+
+
+def _token(x: Any) -> Any:
+    return ops.broadcast_to(ops.ones((1, 1, 3)), (_batch(x), 1, 3))
+
+
+CASES = [
+    case(Function(lambda x: ops.reshape(x, (_batch(x), -1))), (5, 3), "Reshape:1"),
+    case(Function(lambda x: ops.reshape(x * 2.0, (_batch(x), -1, 3))), (5, 3), "Mul:1"),
+    case(Function(lambda x: ops.reshape(x, (_batch(x) * 5, 3))), (5, 3), "Reshape:1"),
+    case(Function(lambda x: ops.reshape(x, (_batch(x), ops.shape(x)[1], 2, 2))), (None, 4), "Reshape:1"),
+    case(Function(lambda x: ops.reshape(x, (_batch(x), -1, 2, 2))), (None, 4), "Reshape:1"),
+    case(Function(lambda x: ops.reshape(x, (ops.shape(x)[1], _batch(x), 3))), (None, 3), "Concat:1,Reshape:1,Shape:1"),
+    case(Function(lambda x: ops.reshape(x, (_batch(x), ops.shape(x)[1] * 3))), (None, 3)),
+    case(Function(lambda x: ops.concatenate([_token(x), x], axis=1)), (5, 3), TOKEN),
+    case(Function(lambda x: ops.concatenate([ops.repeat(ops.ones((1, 1, 3)), _batch(x), 0), x], 1)), (5, 3), TOKEN),
+    case(Function(lambda x: ops.concatenate([ops.zeros((_batch(x), 1, 3)), x], axis=1)), (5, 3), TOKEN),
+    case(Function(lambda x: ops.tile(ops.ones((1, 3)), (_batch(x), 1)) * x), (3,), "Concat:1,Mul:1,Shape:1,Tile:1"),
+    case(Function(lambda x: ops.sum(x, 0) / ops.cast(_batch(x), "float32") + x), (3,)),
+    case(Function(lambda x: x + ops.cast(ops.arange(ops.shape(x)[1]), "float32")[:, None]), (None, 3)),
+    case(Function(lambda x: ops.cond(ops.shape(x)[1] + 1 > 5, lambda: x * 2.0, lambda: x)), (None, 3)),
+    case(Function(lambda x: tf.reshape(x, (tf.shape(x)[0], -1))), (5, 3), "Reshape:1"),
+    case(Function(lambda x: tf.reshape(x, [-1, tf.shape(x)[1] * 3])), (5, 3), "Reshape:1"),
+    case(Function(lambda x: tf.concat([tf.zeros((tf.shape(x)[0], 1, 3)), x], 1)), (5, 3), TOKEN),
+    case(Function(lambda x: tf.concat([tf.tile(tf.ones((1, 1, 3)), [tf.shape(x)[0], 1, 1]), x], 1)), (5, 3)),
+    case(Function(lambda x: x + tf.cast(tf.range(tf.shape(x)[1]), tf.float32)[:, None]), (None, 3)),
+]
+
+
+@parametrize(CASES)
+def test_cases(item: Case) -> None:
+    item.check()
+
+
+def test_heads_of_an_attention_need_no_shape_node() -> None:
+    class Heads(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(8)
+
+        def build(self, shape: Any) -> None:
+            self.dense.build(shape)
+
+        def call(self, x: Any) -> Any:
+            heads = ops.reshape(self.dense(x), (ops.shape(x)[0], -1, 2, 4))
+            return ops.transpose(heads, (0, 2, 1, 3))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (shape[0], 2, shape[1], 4)
+
+    Case(Heads(), (5, 6), "Add:1,MatMul:1,Reshape:1,Transpose:1").check()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x if ops.shape(x)[0] == 1 else -x,
+        lambda x: ops.concatenate([x[i : i + 1] * i for i in range(ops.shape(x)[0])]),
+        lambda x: x * float(ops.shape(x)[0]),
+    ],
+    ids=["branch", "loop", "number"],
+)
+def test_python_that_needs_the_size_is_refused(function: Any) -> None:
+    class Needs(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return function(x)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    with pytest.raises(ConversionError, match="layer 'needs'") as caught:
+        convert_model(Case(Needs(name="needs"), (4,)).model(), exporter="direct")
+    assert "--shapes" in str(caught.value)
+
+
+def test_a_minus_one_beside_the_batch_of_another_tensor_is_checked() -> None:
+    """(2 * batch, 3) to (batch, -1) has a 6 for the -1: taking the batch for the tensor's own would be wrong."""
+
+    class Doubled(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.reshape(ops.concatenate([x, x], axis=0), (ops.shape(x)[0], -1))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (shape[0], 6)
+
+    with pytest.raises(ConversionError, match="may not be the tensor's own"):
+        convert_model(Case(Doubled(name="doubled"), (3,)).model())
