@@ -132,6 +132,9 @@ def _pointwise(g: Builder, x: Term, matrix: Term, out: str) -> Tensor | None:
         or x.value.dtype.kind != "f"
     ):
         return None
+    others = [axis for axis in x.axes[1:] if axis not in inner]
+    if len(others) == x.value.rank - 2 > 1 and all(x.size(axis) == 1 for axis in others):  # a map of one position
+        x = Term(g.arrange(x.value, layout.channels_first(x.value.rank, x.axes.index(inner[0]))), x.axes)
     if len(inner) != 1 or x.physical[1] != inner[0] or not columns:
         return None
     kernel = np.transpose(np.asarray(matrix.value), [matrix.axes.index(axis) for axis in columns + inner[0]])

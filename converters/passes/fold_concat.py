@@ -3,6 +3,8 @@
 1. A Concat whose only reader is a Concat over the same axis: its parts go straight into that one.
 2. Concat over channels, then BatchNormalization, where every part is a convolution that nothing else reads: each part
    gets its share of the BatchNormalization, which then becomes part of the convolution's weights.
+3. Concat of Reshapes with size 1 in its axis, then a Transpose that moves this axis alone: the Reshapes put it where it
+   goes, and the Transpose is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ def fold_concat(graph: ir.Graph) -> bool:
     changed = False
     for node in list(graph):
         if node.graph is not None and node.op_type == "Concat":
-            changed |= _flatten(graph, node) or _split_norm(graph, node)
+            changed |= _flatten(graph, node) or _split_norm(graph, node) or _move_axis(graph, node)
     return changed
 
 
@@ -72,4 +74,36 @@ def _split_norm(graph: ir.Graph, concat: ir.Node) -> bool:
         graph.insert_before(concat, share)
         concat.replace_input_with(place, share.outputs[0])
     absorb(graph, concat, norm)
+    return True
+
+
+def _move_axis(graph: ir.Graph, concat: ir.Node) -> bool:
+    transpose, axis = only_consumer(concat.outputs[0]), _axis(concat)
+    if transpose is None or transpose.op_type != "Transpose":
+        return False
+    perm = list(transpose.attributes.get_ints("perm"))
+    if perm[0] != 0 or [place for place in perm if place != axis] != sorted(place for place in perm if place != axis):
+        return False
+    reshapes = []
+    for value in concat.inputs:
+        reshape = producer(value, "Reshape")
+        if reshape is None or value is None or value.shape is None or only_consumer(value) is not concat:
+            return False
+        if value.shape[axis] != 1 or reshape in reshapes:
+            return False
+        reshapes.append(reshape)
+    for reshape in reshapes:
+        value = reshape.outputs[0]
+        target = constant(reshape.inputs[1])
+        if target is None or value.shape is None or (np.asarray(target) == 0)[1:].any():
+            return False  # a 0 copies the size in its place
+    for reshape in reshapes:
+        value = reshape.outputs[0]
+        assert value.shape is not None
+        moved = np.asarray(constant(reshape.inputs[1]))[perm]
+        reshape.replace_input_with(1, initializer(graph, moved, f"{reshape.name}/shape"))
+        value.shape = ir.Shape([value.shape[place] for place in perm])
+        value.name = f"{value.name}/moved"  # no longer in the layer's order
+    concat.attributes["axis"] = ir.AttrInt64("axis", perm.index(axis))
+    absorb(graph, concat, transpose)
     return True

@@ -3,13 +3,14 @@
 1. A Reshape of a Reshape is one Reshape, when the first one's unknown sizes are not renamed by the second.
 2. A Reshape to the shape that the value has already is nothing.
 3. A Transpose of a Transpose is one Transpose, or nothing.
+4. A Reshape, an activation and a Reshape: the activation comes last, so that 1 joins the Reshapes.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from converters.passes.rewriting import constant, producer
+from converters.passes.rewriting import ACTIVATIONS, absorb, constant, only_consumer, producer
 
 
 def fold_reshape(graph: ir.Graph) -> bool:
@@ -19,7 +20,7 @@ def fold_reshape(graph: ir.Graph) -> bool:
         if node.graph is None:
             continue
         if node.op_type == "Reshape":
-            changed |= _join_reshapes(graph, node) or _remove_same(graph, node)
+            changed |= _join_reshapes(graph, node) or _remove_same(graph, node) or _swap_activation(graph, node)
         elif node.op_type == "Transpose":
             changed |= _join_transposes(graph, node)
     return changed
@@ -49,6 +50,27 @@ def _remove_same(graph: ir.Graph, node: ir.Node) -> bool:
     if source.shape != result.shape or sum(not isinstance(size, int) for size in result.shape) > 1:
         return False
     return _bypass(graph, node)
+
+
+def _swap_activation(graph: ir.Graph, node: ir.Node) -> bool:
+    middle, target = node.inputs[0], constant(node.inputs[1])
+    activation = middle.producer() if middle is not None else None
+    if middle is None or activation is None or activation.op_type not in ACTIVATIONS or target is None:
+        return False
+    first = producer(activation.inputs[0], "Reshape")
+    if first is None or only_consumer(middle) is not node or only_consumer(first.outputs[0]) is not activation:
+        return False
+    source, between = first.inputs[0], first.outputs[0]
+    if source is None or source.shape is None or middle.shape is None:
+        return False
+    for place, size in enumerate(target):
+        if size == 0 and (place >= len(source.shape) or source.shape[place] != middle.shape[place]):
+            return False
+    first.replace_input_with(1, node.inputs[1])
+    between.shape = node.outputs[0].shape
+    between.name = f"{between.name}/shaped"  # no longer as the layer shapes it
+    absorb(graph, activation, node)
+    return True
 
 
 def _join_transposes(graph: ir.Graph, node: ir.Node) -> bool:

@@ -14,11 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from converters.passes.fold_keepdims import shapes
-from converters.passes.rewriting import absorb, constant, initializer, per_axis, plain_product
+from converters.passes.rewriting import ACTIVATIONS, absorb, constant, initializer, per_axis, plain_product
 
-ACTIVATIONS = frozenset(
-    ("Celu", "Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh")
-)
 _ARITHMETIC = frozenset(("Abs", "Add", "Div", "Erf", "Exp", "Max", "Min", "Mul", "Neg", "Sqrt", "Sub"))
 
 
@@ -121,10 +118,11 @@ def _lift_node(graph: ir.Graph, node: ir.Node, ones: int) -> None:
                 spread = array.reshape(-1, *(1,) * ones)
                 node.replace_input_with(index, initializer(graph, spread, f"{operand.name}/map" if operand else "map"))
     value.shape = ir.Shape([*value.shape, *(1,) * ones])
+    value.name = f"{value.name}/map"  # no longer the vector that the layer gives
 
 
 def _to_convolution(graph: ir.Graph, gemm: ir.Node, ones: int) -> None:
-    """The same product as a 1x1 convolution; the new node and value take over all that the old ones were."""
+    """The same product as a 1x1 convolution, under the same name."""
     weights = constant(gemm.inputs[1])
     assert weights is not None
     value = gemm.outputs[0]
@@ -141,4 +139,4 @@ def _to_convolution(graph: ir.Graph, gemm: ir.Node, ones: int) -> None:
     graph.insert_before(gemm, convolution)
     value.replace_all_uses_with(new)
     graph.remove(gemm, safe=True)
-    new.name, value.name = value.name, None
+    new.name = f"{value.name}/map"

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from converters.passes.lift_gate import ACTIVATIONS
-from converters.passes.rewriting import constant, initializer, only_consumer, replace_node
+from converters.passes.rewriting import ACTIVATIONS, constant, initializer, only_consumer, replace_node
 
 
 def merge_shared(graph: ir.Graph) -> bool:

@@ -13,6 +13,11 @@ Array = NDArray[Any]
 OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 """Nodes with weights, and the axis of their weights that is the output's channel."""
 
+ACTIVATIONS = frozenset(
+    ("Celu", "Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh")
+)
+"""Nodes that map each element of their first input; a Clip's other inputs are numbers."""
+
 
 def constant(value: ir.Value | None) -> Array | None:
     """The array of an initializer, or None for a computed value."""

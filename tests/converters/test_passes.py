@@ -454,6 +454,21 @@ RULES = [
         {},
         None,
     ),
+    Rule(
+        "an activation between two reshapes",
+        fold_reshape,
+        "(float[B,12] x) => (float[B,3,4] y) { a = Reshape(x, s)  b = Sigmoid(a)  y = Reshape(b, t) }",
+        {"s": integers(0, 12, 1), "t": integers(0, 3, 4)},
+        "Reshape:1,Sigmoid:1",
+    ),
+    Rule(
+        "an activation that others read between two reshapes",
+        fold_reshape,
+        "(float[B,12] x) => (float[B,3,4] y, float[B,12,1] z) {"
+        "a = Reshape(x, s)  b = Sigmoid(a)  y = Reshape(b, t)  z = Relu(b) }",
+        {"s": integers(0, 12, 1), "t": integers(0, 3, 4)},
+        None,
+    ),
 ]
 
 

@@ -179,6 +179,20 @@ RULES = [
         {"w": floats(4, 3, 3, 3)},
         None,
     ),
+    Rule(
+        "an average of everything",
+        fold_pool,
+        "(float[B,3,5,4] x) => (float[B,3,1,1] y) { y = AveragePool<kernel_shape=[5,4], strides=[5,4]>(x) }",
+        {},
+        "ReduceMean:1",
+    ),
+    Rule(
+        "a maximum of all rows",
+        fold_pool,
+        "(float[B,3,5,4] x) => (float[B,3,1,2] y) { y = MaxPool<kernel_shape=[5,2], strides=[5,2]>(x) }",
+        {},
+        None,
+    ),
     # fold_concat
     Rule(
         "a concatenation in the middle of another",
@@ -210,6 +224,22 @@ RULES = [
         "(float[B,3,5,5] x) => (float[B,6,5,5] y) {"
         "a = Conv(x, w)  c = Concat<axis=1>(a, x)  y = BatchNormalization(c, gamma, beta, mean, var) }",
         {"w": floats(3, 3, 1, 1), **norm(6)},
+        None,
+    ),
+    Rule(
+        "maps of one channel, which a Transpose puts in front",
+        fold_concat,
+        "(float[B,4,5] x, float[B,20] z) => (float[B,2,4,5] y) {"
+        "a = Reshape(x, s)  b = Reshape(z, s)  c = Concat<axis=3>(a, b)  y = Transpose<perm=[0,3,1,2]>(c) }",
+        {"s": np.asarray([-1, 4, 5, 1], np.int64)},
+        "Concat:1,Reshape:2",
+    ),
+    Rule(
+        "maps of one channel, whose rows and columns change places too",
+        fold_concat,
+        "(float[B,4,5] x) => (float[B,2,5,4] y) {"
+        "a = Reshape(x, s)  b = Reshape(x, s)  c = Concat<axis=3>(a, b)  y = Transpose<perm=[0,3,2,1]>(c) }",
+        {"s": np.asarray([-1, 4, 5, 1], np.int64)},
         None,
     ),
     # fold_hard_sigmoid
