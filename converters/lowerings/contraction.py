@@ -125,22 +125,19 @@ def _pointwise(g: Builder, x: Term, matrix: Term, out: str) -> Tensor | None:
     """Rule 4, or None where it does not apply."""
     inner = [axis for axis in x.axes if axis in matrix.axes]
     columns = "".join(axis for axis in matrix.axes if axis not in inner)
-    if (
-        not isinstance(x.value, Tensor)
-        or not matrix.constant
-        or not 3 <= x.value.rank <= 5
-        or x.value.dtype.kind != "f"
-    ):
+    tensor = x.value
+    if not isinstance(tensor, Tensor) or not matrix.constant or not 3 <= tensor.rank <= 5 or tensor.dtype.kind != "f":
         return None
     others = [axis for axis in x.axes[1:] if axis not in inner]
-    if len(others) == x.value.rank - 2 > 1 and all(x.size(axis) == 1 for axis in others):  # a map of one position
-        x = Term(g.arrange(x.value, layout.channels_first(x.value.rank, x.axes.index(inner[0]))), x.axes)
+    if len(others) == tensor.rank - 2 > 1 and all(x.size(axis) == 1 for axis in others):  # a map of one position
+        tensor = g.arrange(tensor, layout.channels_first(tensor.rank, x.axes.index(inner[0])))
+        x = Term(tensor, x.axes)
     if len(inner) != 1 or x.physical[1] != inner[0] or not columns:
         return None
     kernel = np.transpose(np.asarray(matrix.value), [matrix.axes.index(axis) for axis in columns + inner[0]])
-    ones = [1] * (x.value.rank - 2)
+    ones = [1] * (tensor.rank - 2)
     weights = g.constant(kernel.reshape(-1, kernel.shape[-1], *ones), "kernel")
-    value = g.op("Conv", x.value.value, weights, kernel_shape=ones)
+    value = g.op("Conv", tensor.value, weights, kernel_shape=ones)
     groups = (x.physical[0], columns, *x.physical[2:])
     return _transposed(_split(g, value, groups, x, matrix), out)
 
