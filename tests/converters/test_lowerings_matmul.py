@@ -18,7 +18,7 @@ CASES = [
     case(layers.Dense, (6, 5, 3), "Add:1,MatMul:1", units=4),
     case(layers.Dense, (2, 6, 5, 3), "Add:1,MatMul:1", units=4),
     case(layers.Dense, (None, 5), "Add:1,MatMul:1", units=4),
-    case(layers.Dense, (1, 1, 5), "Add:1,MatMul:1,Relu:1", units=4, activation="relu"),
+    case(layers.Dense, (1, 1, 5), "Conv:1,Relu:1,Reshape:2", units=4, activation="relu"),
     case(layers.EinsumDense, (5,), "Gemm:1", equation="ab,bc->ac", output_shape=4, bias_axes="c"),
     case(layers.EinsumDense, (6, 5), "Add:1,MatMul:1", equation="abc,cd->abd", output_shape=(None, 4), bias_axes="d"),
     case(layers.EinsumDense, (6, 5), "Conv:1", equation="abc,bd->adc", output_shape=(4, 5), bias_axes="d"),
