@@ -13,7 +13,7 @@ from keras import layers, ops
 from tests.converters.checking import Case, case, check, operations, parametrize, randomize
 
 RNG = np.random.default_rng(0)
-PLAIN = "Add:4,MatMul:6,Mul:1,Reshape:4,Softmax:1,Transpose:4"
+PLAIN = "Add:4,MatMul:6,Reshape:4,Softmax:1,Transpose:4"
 MASKED = f"{PLAIN},Where:1"
 
 
@@ -45,8 +45,8 @@ QKV = [(6, 2, 4), (5, 2, 4), (5, 2, 3)]
 MULTI_HEAD = [
     called(heads(), self_attention, (6, 8), PLAIN),
     called(heads(value_dim=3, key_dim=3), self_attention, (6, 8), PLAIN),
-    called(heads(num_heads=1), self_attention, (6, 8), "Add:4,MatMul:6,Mul:1,Reshape:4,Softmax:1,Transpose:1"),
-    called(heads(use_bias=False), self_attention, (6, 8), "MatMul:6,Mul:1,Reshape:4,Softmax:1,Transpose:4"),
+    called(heads(num_heads=1), self_attention, (6, 8), "Add:4,MatMul:6,Reshape:4,Softmax:1,Transpose:1"),
+    called(heads(use_bias=False), self_attention, (6, 8), "MatMul:6,Reshape:4,Softmax:1,Transpose:4"),
     called(heads(use_gate=True), self_attention, (6, 8)),
     called(heads(dropout=0.1), self_attention, (6, 8), PLAIN),
     called(heads(output_shape=(9,)), lambda m, q, v, k: m(q, v, k), [(6, 8), (5, 7), (5, 3)], PLAIN),
@@ -163,4 +163,4 @@ def test_the_attention_layer_and_its_projections_are_named() -> None:
     assert values["mha/value"] == "mha/value"
     products = [node.name for node in converted.model.graph if node.op_type == "MatMul"]
     assert all(name and name.startswith(("mha/", "head")) for name in products)
-    assert operations(converted) == "Add:5,MatMul:7,Mul:1,Reshape:4,Softmax:1,Transpose:4"
+    assert operations(converted) == "Add:5,MatMul:7,Reshape:4,Softmax:1,Transpose:4"
