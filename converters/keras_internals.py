@@ -69,20 +69,21 @@ def operation_classes() -> list[type]:
 
 
 def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """The KerasTensors that an operation gives, by Keras's rule, but for the operations whose rule gives wrong shapes.
+    """The KerasTensors that an operation gives, by Keras's rule, but for the operations whose rule is wrong.
 
     Einsum's takes no letter that only the ellipsis of another operand has, and mixes up axes of equal letters;
-    attention's gives the values' size as the queries'.
+    attention's gives the values' size as the queries'; normalization's gives float32 for any float.
     """
     spec = operation.compute_output_spec(*args, **kwargs)
     if isinstance(operation, numpy.Einsum):
         shape = equation.result_shape(operation.subscripts, [tuple(x.shape) for x in args])
-    elif isinstance(operation, nn.DotProductAttention):
+        return keras.KerasTensor(shape, dtype=spec.dtype)
+    if isinstance(operation, nn.DotProductAttention):
         query, value = args[0], args[2] if len(args) > 2 else kwargs["value"]
-        shape = (*query.shape[:-1], value.shape[-1])
-    else:
-        return spec
-    return keras.KerasTensor(shape, dtype=spec.dtype)
+        return keras.KerasTensor((*query.shape[:-1], value.shape[-1]), dtype=spec.dtype)
+    if isinstance(operation, nn.Normalize):
+        return keras.KerasTensor(spec.shape, dtype=backend.result_type(args[0].dtype, float))
+    return spec
 
 
 def input_structure(model: Any) -> Any:

@@ -53,6 +53,7 @@ CASES = [
     case(lambda x: ops.normalize(x, axis=(1, 2), order=1), (6, 4), "Div:1,Max:1,ReduceL1:1,ReduceMax:1"),
     case(lambda x: ops.normalize(x * 0.0, epsilon=0.1), (6, 4)),
     case(lambda x: ops.normalize(x, order=3), (6, 4)),
+    case(ops.normalize, (6, 4), "Div:1,Max:1,ReduceL2:1", dtype="float16"),
     case(lambda x: ops.moments(x, axes=[1]), (6, 4), "Mul:1,ReduceMean:2,Reshape:1,Sub:1"),
     case(lambda xs: ops.layer_normalization(xs[0], ops.mean(xs[1], axis=0), None), [(6, 4), (4,)]),
     case(lambda x: ops.batch_normalization(x, ops.mean(x, axis=(0, 1)), ops.var(x, axis=(0, 1)), axis=-1), (6, 4)),
