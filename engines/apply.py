@@ -19,7 +19,7 @@ def apply(recipe: Recipe, source: object, target: str = "tensorrt") -> onnx.Mode
     """The graph of ``source`` (ModelProto, onnx_ir.Model or path; FP32) with the recipe written into it; a new model.
 
     ``tensorrt``, ``tensorrt-rtx``: a strongly typed graph with FP32 inputs and outputs, INT8 by symmetric Q/DQ.
-    ``onnxruntime``: INT8 by unsigned Q/DQ on every edge; FP16 layers compute in FP32, as that CPU does anyway.
+    ``onnxruntime``: INT8 by unsigned Q/DQ on every edge; FP16 and BF16 layers compute in FP32, as that CPU does anyway.
     ``simulate``: FP32 arithmetic with explicit roundings; run it with `engines.simulate`, every optimization off.
     Raises BuildError for a target or layer that is unknown, and for what the target cannot do.
     """
@@ -43,15 +43,18 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
         )
     model = load(source)
     check(recipe, model)
-    int8 = any(layer.precision == "int8" for layer in recipe.layers)
+    used = {recipe.base, *(layer.precision for layer in recipe.layers)}
+    int8 = "int8" in used
     if int8:
         model = with_opset(model, 19)
+    if "bf16" in used and target != "onnxruntime":
+        model = with_opset(model, casting.BF16_OPSET)
     if target == "onnxruntime":
         if int8:
             edges.place_edges(model, recipe)
     else:
         if int8:
-            placement.place(model, recipe, casting.NUMPY[recipe.base])
+            placement.place(model, recipe, casting.TYPES[recipe.base].numpy())
         if target == "simulate":
             _widen_scales(model)
             roundtrip.round_trip(model, recipe)
@@ -106,7 +109,7 @@ def _check_once(recipe: Recipe) -> None:
 
 
 def _widen_scales(model: onnx_ir.Model) -> None:
-    """Scales of FP16, rounded as they are on the device, as FP32: simulated Q/DQ computes in FP32."""
+    """Scales of FP16 or BF16, rounded as they are on the device, as FP32: simulated Q/DQ computes in FP32."""
     import numpy as np
     import onnx_ir
 
@@ -117,7 +120,7 @@ def _widen_scales(model: onnx_ir.Model) -> None:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1] is not None:
             scale = node.inputs[1]
             array = constant(scale)
-            if array is not None and scale.dtype == onnx_ir.DataType.FLOAT16:
+            if array is not None and scale.dtype != onnx_ir.DataType.FLOAT:
                 node.replace_input_with(1, initializer(model, f"{scale.name}/float", array.astype(np.float32)))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -15,8 +14,9 @@ from engines.graphs import constant, is_float, name_of
 from engines.placement import initializer, insert_behind
 from engines.recipe import Recipe
 
-TYPES = {"fp32": ir.DataType.FLOAT, "fp16": ir.DataType.FLOAT16}
-NUMPY = {"fp32": np.float32, "fp16": np.float16}
+TYPES = {"fp32": ir.DataType.FLOAT, "fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
+BF16_OPSET = 22
+"""The first in which ONNX defines Conv, pooling and recurrent operators for BF16."""
 
 _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that the operator's specification keeps in FP32."""
@@ -35,18 +35,18 @@ def node_type(node: ir.Node, recipe: Recipe) -> ir.DataType:
     precision = recipe.precision_of(node.name or "")
     wanted = TYPES[recipe.base if precision == "int8" else precision]
     version = node.graph.opset_imports.get("", 0) if node.graph is not None else 0
-    return wanted if wanted == ir.DataType.FLOAT or _defined(node.domain, node.op_type, version) else ir.DataType.FLOAT
+    return wanted if _defined(node.domain, node.op_type, version, wanted) else ir.DataType.FLOAT
 
 
 @functools.cache
-def _defined(domain: str, operator: str, version: int) -> bool:
-    """Whether ONNX defines an operator for FP16, by its schema; of an operator it does not know it does not."""
+def _defined(domain: str, operator: str, version: int, kind: ir.DataType) -> bool:
+    """Whether ONNX defines an operator for a type, by its schema; of an operator it does not know it does not."""
     try:
         schema = onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
         return False
     floats = [c.allowed_type_strs for c in schema.type_constraints if "tensor(float)" in c.allowed_type_strs]
-    return any("tensor(float16)" in allowed for allowed in floats) or not floats
+    return any(f"tensor({kind.name.lower()})" in allowed for allowed in floats) or not floats
 
 
 def typed_inputs(node: ir.Node) -> list[tuple[int, ir.Value]]:

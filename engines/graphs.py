@@ -103,13 +103,15 @@ def _inlined(source: onnx.ModelProto) -> onnx.ModelProto:
 def with_opset(model: ir.Model, minimum: int) -> ir.Model:
     """The model at opset ``minimum`` or above.
 
-    18 to 21 are read alike for what converters write; older goes through onnx.
+    18 to 22 are read alike but for GroupNormalization, whose scale changed at 21; that, and what is older, goes through
+    onnx's version converter.
     """
     version = model.opset_imports.get("", 0)
     if version >= minimum:
         return model
-    if version >= 18:
+    if version >= 18 and not any(node.op_type == "GroupNormalization" for node in model.graph):
         model.opset_imports[""] = minimum
+        model.ir_version = max(model.ir_version, 9 if minimum < 21 else 10)  # which came with these opsets
         for node in model.graph:
             if node.version is not None and not node.domain:
                 node.version = minimum

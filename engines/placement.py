@@ -14,6 +14,7 @@ Rules, and where they come from:
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -63,7 +64,7 @@ def place(model: ir.Model, recipe: Recipe, scale_dtype: npt.DTypeLike) -> None:
 
 def _typed(scales: tuple[float, ...], dtype: npt.DTypeLike, where: str) -> npt.NDArray[np.floating]:
     """The scales in the type they will have in the graph. Raises BuildError where that type cannot hold one of them."""
-    limits = np.finfo(np.dtype(dtype).name)
+    limits = ml_dtypes.finfo(np.dtype(dtype))  # type: ignore[no-untyped-call]  # numpy's does not know BF16
     smallest = float(limits.smallest_normal) * (1 - 1e-6)  # a recipe's scales have nine digits
     for scale in scales:
         if not smallest <= scale <= float(limits.max):

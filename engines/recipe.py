@@ -17,7 +17,9 @@ from deploy.errors import BuildError
 from deploy.files import replacing
 
 SCHEMA = 1
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+FLOATING = ("fp32", "fp16", "bf16")
+"""Those a whole graph can compute in; the others are for products alone."""
 INT8_MAXIMUM = 127
 """Symmetric s8 uses -127…127: TensorRT takes no zero point, and -128 would have no positive twin."""
 
@@ -88,7 +90,7 @@ def recipe(
 ) -> Recipe:
     """Decides the precision of every layer of an FP32 graph.
 
-    ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16 or int8. ``calibration``:
+    ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16, bf16 or int8. ``calibration``:
     samples (an .npz path, a mapping or an iterable of mappings, by input name); required for int8, and for fp16 used to
     keep high what would overflow. ``budget`` (an accuracy budget to search within) is not available yet and refused.
     Raises BuildError, or InputError where the samples are unusable.
@@ -160,13 +162,13 @@ def read_recipe(path: Path | str) -> Recipe:
 def _check_fields(value: Recipe, where: str) -> None:
     check_precision(value.precision, where)
     check_precision(value.base, where)
-    if value.base == "int8":
+    if value.base not in FLOATING:
         raise BuildError(
             "the base must be a floating type",
             where=where,
-            expected="fp32 or fp16",
-            found="int8",
-            fix="give the base fp16, and int8 to the layers",
+            expected=", ".join(FLOATING),
+            found=value.base,
+            fix=f"give the base fp16, and {value.base} to the layers",
         )
     for layer in value.layers:
         check_precision(layer.precision, f"{where}, layer {layer.name}")

@@ -22,7 +22,8 @@ lies beneath FP16's own rounding (2^-11)."""
 def decide(source: object, precision: str, calibration: object) -> Recipe:
     """The recipe of a graph; see `engines.recipe.recipe`.
 
-    FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). INT8: every Conv, Gemm and MatMul with
+    FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). BF16: everything, as it has the range
+    of FP32. INT8: every Conv, Gemm and MatMul with
     constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
     refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included).
     """
@@ -31,8 +32,9 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
 
         source = convert(source)
     model = load(source)
-    if precision == "fp32":
-        return Recipe("fp32", "fp32", tuple(_fp32(node) for node in compute_nodes(model)))
+    if precision in ("fp32", "bf16"):
+        layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
+        return Recipe(precision, precision, tuple(layers))
     if precision == "int8" and calibration is None:
         raise BuildError(
             "INT8 needs calibration data: real inputs that show the range of every activation",
@@ -44,28 +46,24 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
     high = kept_high(model, ranges)
     gates = gate_nodes(model) if precision == "int8" else frozenset()
     compute = {node.name for node in compute_nodes(model)}
-    layers: list[LayerPrecision] = []
+    decided: list[LayerPrecision] = []
     for node in model.graph:
         name = node.name or ""
         if name in high:
-            layers.append(LayerPrecision(name, "fp32", high[name]))
+            decided.append(LayerPrecision(name, "fp32", high[name]))
         elif name in compute:
             if precision == "int8" and ranges is not None:
-                layers.append(_int8(node, ranges, gates))
+                decided.append(_int8(node, ranges, gates))
             else:
-                layers.append(LayerPrecision(name, "fp16", "asked for"))
+                decided.append(LayerPrecision(name, "fp16", "asked for"))
     activations = () if ranges is None or precision != "int8" else _scales(model, ranges)
-    return Recipe(precision, "fp16", tuple(layers), activations, {} if ranges is None else ranges.provenance())
+    return Recipe(precision, "fp16", tuple(decided), activations, {} if ranges is None else ranges.provenance())
 
 
 def weight_scales(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
     """One scale per output channel: amax / 127. A channel of zeros, which any scale represents, gets 1."""
     amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis))
     return np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
-
-
-def _fp32(node: ir.Node) -> LayerPrecision:
-    return LayerPrecision(node.name or "", "fp32", "asked for")
 
 
 def _int8(node: ir.Node, ranges: Ranges, gates: frozenset[str]) -> LayerPrecision:

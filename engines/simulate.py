@@ -31,17 +31,24 @@ def simulate(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]
 
 def first_overflow(recipe: Recipe, source: object, inputs: Mapping[str, npt.ArrayLike]) -> str:
     """The name of the first simulated value that is NaN or infinite for these inputs, or nothing."""
+    import onnx_ir as ir
+
     from engines.apply import applied
     from engines.graphs import is_float
     from engines.sessions import input_specs, session
 
     model = applied(recipe, source, "simulate")
-    values = [value for node in model.graph for value in node.outputs if is_float(value) and value.name]
+    values = [
+        value
+        for node in model.graph
+        for value in node.outputs
+        if is_float(value) and value.name and value.dtype != ir.DataType.BFLOAT16  # which numpy does not have
+    ]
     outputs = set(model.graph.outputs)
     model.graph.outputs.extend(value for value in values if value not in outputs)
     feeds = check_inputs(inputs, input_specs(model))
     names = [value.name or "" for value in values]
     for name, array in zip(names, session(model, optimize=False).run(names, feeds), strict=True):
         if not np.isfinite(array).all():
-            return name.removesuffix("/half").removesuffix("/exact")
+            return name.removesuffix("/f16").removesuffix("/bf16").removesuffix("/exact")
     return ""

@@ -47,7 +47,7 @@ def build(
         source: a .keras, .h5 or .onnx file, a SavedModel folder, a keras.Model or an `onnx.ModelProto`.
         output: the bundle's folder; an older bundle there is replaced at the end. In a folder ``build``, ``current``
             beside it is made to name it.
-        precision: fp32, fp16, int8: which engines to build beside the FP32 graph, which is always there; fp16 and
+        precision: fp32, fp16, bf16, int8: which engines to build beside the FP32 graph, which is always there; fp16 and
             int8 when None, as far as the target computes in them.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
         calibration: real samples for INT8: an .npz path, arrays by input name, or an iterable of such.

@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """What TensorRT-RTX 1.7 can build for: Turing, Ampere, Ada and Blackwell."""
 
-UNSUITED = {"int8": ("SM75",)}
-"""Measured: with Turing among the capabilities, INT8 convolutions are lowered as FP16 for all of them."""
+UNSUITED = {
+    "int8": {"SM75": "INT8 would be lowered as FP16"},
+    "bf16": {"SM75": "Turing has no BF16"},
+}
+"""By precision, the capabilities that cannot have it, and why. Measured: with Turing among them, INT8 convolutions are
+lowered as FP16 for all."""
 
 
 class Rtx:
     """The target ``tensorrt-rtx``."""
 
     name = "tensorrt-rtx"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
     open_sizes = False
 
     def missing(self) -> str:
@@ -77,9 +81,10 @@ def _build_for_most(
     from engines.targets import nvidia
     from engines.targets.ladder import read_failure
 
-    unsuited = sorted({name for layer in recipe.layers for name in UNSUITED.get(layer.precision, ())})
+    used = {recipe.base, *(layer.precision for layer in recipe.layers)}
+    unsuited = {name: why for precision in sorted(used) for name, why in UNSUITED.get(precision, {}).items()}
     capabilities = [name for name in CAPABILITIES if name not in unsuited]
-    notes = [f"not for {name}: INT8 would be lowered as FP16" for name in unsuited]
+    notes = [f"not for {name}: {why}" for name, why in unsuited.items()]
     while True:
         try:
             return nvidia.build(tensorrt_rtx, graph, profile, capabilities), capabilities, notes

@@ -19,7 +19,7 @@ class TensorRT:
     """The target ``tensorrt``."""
 
     name = "tensorrt"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
     open_sizes = False
 
     def missing(self) -> str:

@@ -40,14 +40,19 @@ class Logarithm(keras.layers.Layer):
         return ops.log(ops.relu(x) + 1e-8)
 
 
+class Standardized(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        return centred / ops.sqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + 1e-6)
+
+
 LAYERS = {
     "softsign": SoftSign,
     "root_mean_square": RootMeanSquare,
     "logarithm": Logarithm,
     "unit": keras.layers.UnitNormalization,
     "rms": keras.layers.RMSNormalization,
-    "opened_layer": lambda: keras.layers.LayerNormalization(axis=1, epsilon=1e-6),
-    "group": lambda: keras.layers.GroupNormalization(2, epsilon=1e-6),
+    "standardized": Standardized,
 }
 
 

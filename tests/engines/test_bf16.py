@@ -1,0 +1,98 @@
+"""BF16: FP32's range with 8 bits of significand; simulated by roundings, built for real, refused where it cannot be."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+
+import engines
+from deploy.errors import BuildError
+from deploy.manifest import Profile
+from deploy.npz import Array
+from engines.build.options import precisions
+from engines.graphs import load
+from engines.recipe import Recipe
+from engines.simulate import first_overflow
+from engines.targets.base import find
+from tests.engines.graphs import Graph
+from tests.engines.test_simulate import overflowing
+
+rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
+
+
+def test_canary_each_result_is_rounded_once_to_even() -> None:
+    """Ties, the largest number, and what FP16 loses: 1e5 and 1e-30 are ordinary numbers in BF16."""
+    g = Graph()
+    g.node("Mul", ["x", g.constant("one", np.float32(1))], "y")
+    model = g.model({"x": ["batch"]}, ["y"])
+    x = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-8 + 2.0**-20, 1e5, 1e-30, 3.3895314e38, np.pi], np.float32)
+    found = engines.simulate(engines.recipe(model, "bf16"), model, {"x": x})["y"]
+    assert np.array_equal(found, x.astype(ml_dtypes.bfloat16).astype(np.float32))
+    assert found[:3].tolist() == [1, 1 + 2.0**-6, 1 + 2.0**-7]
+
+
+def test_what_overflows_in_fp16_does_not_in_bf16() -> None:
+    model, x = overflowing()
+    recipe = engines.recipe(model, "bf16")
+    assert {layer.precision for layer in recipe.layers} == {"bf16"}
+    assert engines.simulate(recipe, model, x)["small"] == pytest.approx(9.6, rel=2**-7)
+    assert first_overflow(recipe, model, x) == ""
+
+
+def test_the_typed_graph_is_valid_and_has_a_cast_at_either_end(model: onnx.ModelProto) -> None:
+    typed = engines.apply(engines.recipe(model, "bf16"), model)
+    onnx.checker.check_model(typed, full_check=True)
+    assert typed.opset_import[0].version == 22
+    assert sum(node.op_type == "Cast" for node in typed.graph.node) == 2
+    weights = {tensor.name: tensor.data_type for tensor in typed.graph.initializer}
+    assert weights["stem/conv/w/bf16"] == onnx.TensorProto.BFLOAT16
+
+
+def test_it_errs_eight_times_as_much_as_fp16(model: onnx.ModelProto, samples: dict[str, Array]) -> None:
+    exact = engines.simulate(engines.recipe(model, "fp32"), model, samples)["logits"]
+    errors = {
+        precision: np.sqrt(np.mean((engines.simulate(recipe, model, samples)["logits"] - exact) ** 2))
+        for precision in ("fp16", "bf16")
+        for recipe in [engines.recipe(model, precision)]
+    }
+    assert 4 < errors["bf16"] / errors["fp16"] < 16
+
+
+@rtx
+def test_every_layer_is_lowered_as_bf16_and_turing_is_left_out(model: onnx.ModelProto) -> None:
+    built = find("tensorrt-rtx").build(load(model), engines.recipe(model, "bf16"), Profile())
+    assert [layer.found for layer in built.layers] == ["bf16"] * 7
+    assert built.details["notes"] == ["not for SM75: Turing has no BF16"]
+    assert built.details["compute_capabilities"] == ["SM80", "SM86", "SM89", "SM120", "SM121"]
+
+
+@rtx
+def test_bf16_beside_other_precisions(model: onnx.ModelProto, int8: Recipe, samples: dict[str, Array]) -> None:
+    """A single BF16 layer in an FP16 graph, and INT8 over BF16."""
+    fp16 = engines.recipe(model, "fp16")
+    layers = (dataclasses.replace(one, precision="bf16") if one.name == "logits" else one for one in fp16.layers)
+    mixed = dataclasses.replace(fp16, layers=tuple(layers))
+    higher = (dataclasses.replace(one, precision="bf16") if one.precision == "fp16" else one for one in int8.layers)
+    over = dataclasses.replace(int8, base="bf16", layers=tuple(higher))
+    for recipe in (mixed, over):
+        built = find("tensorrt-rtx").build(load(model), recipe, Profile())
+        assert {one.name: one.found for one in built.layers} == {one.name: one.precision for one in recipe.layers}
+        assert np.isfinite(engines.simulate(recipe, model, samples)["logits"]).all()
+
+
+@rtx
+def test_a_bundle(model: onnx.ModelProto, samples: dict[str, Array], tmp_path: Path) -> None:
+    bundle = engines.build(model, tmp_path / "b", "bf16", "tensorrt-rtx", sample=samples, quiet=True)
+    assert bundle.manifest.find("engine", "bf16")
+    assert 1e-4 < bundle.manifest.simulated["bf16"]["logits"]["relative"] < 8e-2
+
+
+def test_onnxruntime_does_not_compute_in_it() -> None:
+    with pytest.raises(BuildError, match="onnxruntime does not compute in bf16"):
+        precisions("bf16", find("onnxruntime"))
