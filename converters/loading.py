@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,13 +52,24 @@ def load(
             )
         return _saved_model(path)
     _check_container(path)
-    keras = import_keras()
+    keras = _keras()
     classes = _custom_objects(custom_objects)  # now, as their modules import Keras too
 
     from converters import layers  # noqa: F401  (registers CBAM)
 
     with _clear_errors(path, trust_lambda):
         return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not trust_lambda)
+
+
+def _keras() -> Any:
+    try:
+        return import_keras()
+    except ImportError as error:
+        raise ConversionError(
+            f"Keras cannot be imported ({error})",
+            where="KERAS_BACKEND=" + os.environ.get("KERAS_BACKEND", "tensorflow, the default"),
+            fix="pip install 'kerasrt[convert]', or set KERAS_BACKEND=jax or torch where that is installed",
+        ) from error
 
 
 def _check_container(path: Path) -> None:
@@ -152,7 +164,7 @@ def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str
 
 def _saved_model(path: Path) -> Any:
     """A TensorFlow SavedModel as a Keras model around its serving signature."""
-    keras = import_keras()
+    keras = _keras()
     if keras.backend.backend() != "tensorflow":
         raise ConversionError(
             "a SavedModel needs the TensorFlow backend of Keras", where=str(path), fix="set KERAS_BACKEND=tensorflow"
