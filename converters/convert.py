@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from converters.loading import in_keras_3
 from deploy.errors import ConversionError
 from deploy.manifest import LayerOutput
 
@@ -43,7 +44,7 @@ def convert(
     """Converts a Keras model in memory to an ONNX model.
 
     Args:
-        model: a built Keras model; it is not changed.
+        model: a built Keras model, of Keras 3 or tf_keras; it is not changed.
         opset: ONNX opset of the graph, 18 (the default) to 23.
         input_layout: ``nhwc``, images as Keras has them, or ``nchw``, channels first for a camera pipeline that gives
             them so.
@@ -69,6 +70,7 @@ def convert_model(
     shapes: Mapping[str, Sequence[int | None]] | None = None,
 ) -> Conversion:
     """As `convert`, with the layer map and the report beside the graph."""
+    model = in_keras_3(model)
     _check_arguments(model, opset, input_layout, exporter)
     import onnx_ir as ir
 
@@ -120,7 +122,7 @@ def _check_arguments(model: Any, opset: int | None, input_layout: str, exporter:
             where="convert",
             expected="a keras.Model of Keras 3 (a file goes to converters.export)",
             found=f"{type(model).__module__}.{type(model).__qualname__}",
-            fix="load a file with converters.load; a tf_keras model: save it as .h5 and convert the file",
+            fix="load a file with converters.load",
         )
     for flag, value, allowed in (("input_layout", input_layout, LAYOUTS), ("exporter", exporter, EXPORTERS)):
         if value not in allowed:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from converters.model_files import H5_SUFFIXES, Description, describe, lambdas, other_kind, unknown_classes
 from deploy.errors import ConversionError
 from deploy.quiet import import_keras
 
-H5_SUFFIXES = (".h5", ".hdf5")
 _H5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -42,6 +44,10 @@ def load(
             fix="check the path",
         )
     if path.is_dir():
+        if not (path / "saved_model.pb").exists() and list(path.glob("*.index")):
+            raise ConversionError(
+                "a checkpoint holds weights alone, without the model", where=str(path), fix=other_kind(".index")
+            )
         if not (path / "saved_model.pb").exists():
             raise ConversionError(
                 "this folder is not a SavedModel",
@@ -57,8 +63,39 @@ def load(
 
     from converters import layers  # noqa: F401  (registers CBAM)
 
-    with _clear_errors(path, trust_lambda):
+    description = describe(path)
+    with _clear_errors(path, trust_lambda, description, classes):
+        if description.of_keras_2:
+            return _load_keras_2(path, description, classes, safe_mode=not trust_lambda)
         return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not trust_lambda)
+
+
+def in_keras_3(model: Any) -> Any:
+    """A `tf_keras` model in memory as one of Keras 3, by way of a file; any other object as it is."""
+    tf_keras = sys.modules.get("tf_keras")
+    if tf_keras is None or not isinstance(model, tf_keras.Model):
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{model.name}.h5"
+        model.save(path)
+        return load(path)
+
+
+def _load_keras_2(path: Path, description: Description, classes: dict[str, Any], *, safe_mode: bool) -> Any:
+    """The model from its rewritten configuration, with the file's weights."""
+    import keras
+
+    from converters import legacy
+
+    config = legacy.rewrite(description.config)
+    with keras.saving.custom_object_scope({**legacy.objects(), **classes}):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=safe_mode)
+    if path.suffix.lower() in H5_SUFFIXES:
+        model.load_weights(path)
+    else:
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+            model.load_weights(archive.extract("model.weights.h5", folder))
+    return model
 
 
 def _keras() -> Any:
@@ -80,7 +117,7 @@ def _check_container(path: Path) -> None:
             f"unknown kind of model file '{suffix}'",
             where=str(path),
             expected=".keras, .h5, .hdf5 or a SavedModel folder",
-            fix="save the model with model.save('model.keras')",
+            fix=other_kind(suffix),
         )
     try:
         with open(path, "rb") as stream:
@@ -109,39 +146,58 @@ def _check_container(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path, trust_lambda: bool) -> Iterator[None]:
+def _clear_errors(
+    path: Path, trust_lambda: bool, description: Description | None = None, classes: Mapping[str, Any] | None = None
+) -> Iterator[None]:
     """Whatever Keras raises of a bad file becomes one error that says what to do."""
     try:
         yield
     except ConversionError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
-        if "Lambda" in text and ("unsafe" in text or "safe_mode" in text) and not trust_lambda:
-            raise ConversionError(
-                "the model has a Lambda layer, and loading one runs code that is in the file",
-                where=str(path),
-                found=text[:300],
-                fix="replace it by a layer class, or pass --trust-lambda if you trust where the file comes from",
-            ) from error
-        if (
-            "custom object" in text
-            or "Could not locate class" in text
-            or "Unknown layer" in text
-            or "Could not deserialize" in text
-        ):
-            raise ConversionError(
-                "the model uses a class that is not known here",
-                where=str(path),
-                found=text[max(text.find("Could not locate class"), text.find("Unknown layer"), 0) :][:300],
-                fix="name it with --custom-objects module:Class (the module must be importable)",
-            ) from error
-        raise ConversionError(
-            "the file cannot be loaded, it may be corrupted",
+        raise _explained(error, path, trust_lambda, description, classes or {}) from error
+
+
+def _explained(
+    error: Exception, path: Path, trust_lambda: bool, description: Description | None, classes: Mapping[str, Any]
+) -> ConversionError:
+    import keras
+
+    text = " ".join(str(error).split())
+    config = description.config if description else None
+    if "Lambda" in text and ("unsafe" in text or "safe_mode" in text) and not trust_lambda:
+        return ConversionError(
+            "the model has a Lambda layer, and loading one runs code that is in the file",
             where=str(path),
-            found=f"{type(error).__name__}: {text[:300]}",
-            fix="save the model again with the Keras that trained it",
-        ) from error
+            found=", ".join(lambdas(config)) or text[:300],
+            fix="replace it by a layer class, or pass --trust-lambda if you trust where the file comes from",
+        )
+    unknown = unknown_classes(config, classes)
+    if unknown:
+        return ConversionError(
+            "the model uses classes that are not known here",
+            where=str(path),
+            found=", ".join(entry.rpartition(":")[2] for entry in unknown),
+            fix=f"name them: --custom-objects {' '.join(unknown)} (modules that can be imported from here)",
+        )
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__ or cause
+    found = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    version = description.version if description else ""
+    if version and _numbers(version) > _numbers(keras.__version__):
+        return ConversionError(
+            f"Keras {version} saved the file, and Keras {keras.__version__} cannot load it",
+            where=str(path),
+            found=found,
+            fix=f"pip install 'keras>={version}'",
+        )
+    fix = f"save the model again with the Keras that trained it{f' ({version})' if version else ''}"
+    return ConversionError("the file cannot be loaded, it may be corrupted", where=str(path), found=found, fix=fix)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
 def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from keras import activations, layers, ops
 
 from converters.control_flow import UNROLL
+from converters.legacy import keras_2_hard_sigmoid
 from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.registry import lowers
@@ -45,6 +46,7 @@ _ACTIVATIONS: tuple[tuple[Any, str, tuple[float, ...]], ...] = (
     (activations.tanh, "Tanh", ()),
     (activations.sigmoid, "Sigmoid", ()),
     (activations.hard_sigmoid, "HardSigmoid", (1.0 / 6.0, 0.5)),
+    (keras_2_hard_sigmoid, "HardSigmoid", (0.2, 0.5)),
     (activations.relu, "Relu", ()),
     (activations.linear, "Affine", (1.0, 0.0)),
     (activations.elu, "Elu", (1.0,)),
