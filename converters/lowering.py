@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import itertools
 import math
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from keras import KerasTensor, ops, tree
+from keras.layers import Layer
 from numpy.typing import NDArray
 from onnxscript import GraphBuilder
 
@@ -348,8 +350,13 @@ def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> Non
 
     builder.path, builder.where, builder.outputs = call.path, call.where, call.outputs
     builder.bodies = tuple(functools.partial(_run_body, builder, body, tensors) for body in call.bodies)
+    operation = call.operation
+    symbolic = {key: value for key, value in vars(operation).items() if isinstance(value, KerasTensor)}
+    if symbolic and not isinstance(operation, Layer):  # arguments that Keras keeps as attributes, such as clip's bounds
+        operation = copy.copy(operation)
+        vars(operation).update({key: resolve(value) for key, value in symbolic.items()})
     args, kwargs = tree.map_structure(resolve, (call.args, call.kwargs))
-    results = tree.flatten(function(builder, call.operation, *args, **kwargs))
+    results = tree.flatten(function(builder, operation, *args, **kwargs))
     for expected, result in zip((x for x in tree.flatten(call.outputs) if x is not None), results, strict=True):
         _check(call, expected, result)
         tensors[id(expected)] = result

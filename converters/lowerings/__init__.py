@@ -16,6 +16,7 @@ from converters.lowerings import (  # noqa: F401
     recurrent,
     reduction,
     refused,
+    resizing,
     shape,
     sizes,
     sorting,

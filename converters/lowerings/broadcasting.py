@@ -65,7 +65,7 @@ def arranged(g: Builder, x: Operand, order: Order, dtype: str) -> ir.Value | Arr
     """An operand in a dtype and an order of at least its rank, ready for an elementwise node."""
     rank = len(order)
     if not isinstance(x, Tensor):
-        array = np.asarray(x, dtype)
+        array = np.asarray(x).astype(dtype)
         if array.ndim == 0:
             return array
         return array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(order)

@@ -112,11 +112,14 @@ def unary_float(g: Builder, op: Any, x: Tensor) -> Tensor:
 @lowers(*_UNARY)
 def unary_any(g: Builder, op: Any, x: Tensor) -> Tensor:
     """Round is to the nearest even number, in Keras as in ONNX."""
-    if x.dtype.kind != "f" and _UNARY[type(op)] in ("Round", "Floor", "Ceil"):
+    decimals = getattr(op, "decimals", 0)
+    whole = x.dtype.kind != "f"
+    if x.dtype.kind == "b" or (whole and decimals >= 0 and _UNARY[type(op)] in ("Round", "Floor", "Ceil")):
         return cast(g, x, g.out.dtype)
-    if getattr(op, "decimals", 0):
-        power = 10.0**op.decimals
-        return elementwise(g, "Div", unary(g, "Round", elementwise(g, "Mul", x, power)), power)
+    if decimals:
+        power = 10.0**decimals
+        scaled = elementwise(g, "Mul", cast(g, x, "float32" if whole else str(x.dtype)), power)
+        return cast(g, elementwise(g, "Div", unary(g, "Round", scaled), power), g.out.dtype)
     return cast(g, unary(g, _UNARY[type(op)], cast(g, x, wider(str(x.dtype)))), g.out.dtype)
 
 
@@ -173,8 +176,10 @@ def floor_divide(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
     dtype = g.out.dtype
     if np.dtype(dtype).kind == "f":
         return unary(g, "Floor", elementwise(g, "Div", x1, x2, dtype=dtype))
-    quotient = unary(g, "Floor", elementwise(g, "Div", x1, x2, dtype="float64"))
-    return cast(g, quotient, dtype)
+    if np.dtype(dtype).kind != "i":
+        return elementwise(g, "Div", x1, x2, dtype=dtype)
+    rest = elementwise(g, "Mod", x1, x2, dtype=dtype)  # with the sign of the divisor, so that nothing is left to round
+    return elementwise(g, "Div", elementwise(g, "Sub", x1, rest, dtype=dtype), x2, dtype=dtype)
 
 
 @lowers(knp.DivideNoNan)
@@ -212,10 +217,15 @@ def same(g: Builder, op: Any, x: Operand) -> Tensor:
 
 @lowers(core.SaturateCast)
 def saturate_cast(g: Builder, op: Any, x: Tensor) -> Tensor:
-    target = np.dtype(op.dtype)
-    if target.kind in "iu" and x.dtype.kind == "f":
-        info = np.iinfo(target)
-        x = Tensor(g.op("Clip", x.value, np.asarray(info.min, x.dtype), np.asarray(info.max, x.dtype)), x.order)
+    limits = {}
+    for dtype in (x.dtype, np.dtype(op.dtype)):
+        info: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype) if dtype.kind in "iu" else None
+        limits[dtype] = (float(info.min), float(info.max)) if info else (-math.inf, math.inf)
+    (low, high), (least, most) = limits[x.dtype], limits[np.dtype(op.dtype)]
+    if least > low or most < high:
+        x = cast(g, x, wider(str(x.dtype)))
+        bounds = [np.asarray(max(low, least)).astype(x.dtype), np.asarray(min(high, most)).astype(x.dtype)]
+        x = Tensor(g.op("Clip", x.value, *bounds), x.order)
     return cast(g, x, op.dtype)
 
 

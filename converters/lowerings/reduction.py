@@ -74,6 +74,7 @@ def variance(g: Builder, op: Any, x: Tensor) -> Tensor:
 @lowers(knp.Argmax, knp.Argmin)
 def arg_extreme(g: Builder, op: Any, x: Tensor) -> Tensor:
     op_type = "ArgMax" if isinstance(op, knp.Argmax) else "ArgMin"
+    x = cast(g, x, "int32" if x.dtype.kind == "b" else wider(str(x.dtype)))
     if op.axis is None:
         flat = Tensor(g.op("Reshape", g.identity(x).value, np.asarray([-1], np.int64)), (0,))
         y = Tensor(g.op(op_type, flat.value, axis=0, keepdims=0), ())
@@ -107,6 +108,8 @@ def bincount(g: Builder, op: Any, x: Tensor) -> Tensor:
     dtype = wider(g.out.dtype)
     rows = cast(g, elementwise(g, "Equal", g.reshape(x, (*x.shape, 1)), classes), dtype)
     if op.weights is not None:
-        weights = np.asarray(ops.convert_to_numpy(op.weights))
-        rows = elementwise(g, "Mul", rows, weights[..., None], dtype=dtype)
+        weights = op.weights if isinstance(op.weights, Tensor) else np.asarray(ops.convert_to_numpy(op.weights))
+        shape = (*weights.shape, 1)
+        weights = g.reshape(weights, shape) if isinstance(weights, Tensor) else weights.reshape(shape)
+        rows = elementwise(g, "Mul", rows, weights, dtype=dtype)
     return cast(g, reduce(g, "ReduceSum", rows, [x.rank - 1], keepdims=False), g.out.dtype)

@@ -12,6 +12,8 @@ from converters.keras_internals import core
 from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
+from converters.lowerings.resizing import repeated
+from converters.lowerings.sorting import flat_or
 from converters.registry import lowers
 from deploy.errors import ConversionError
 
@@ -135,29 +137,33 @@ def tile(g: Builder, op: Any, x: Tensor) -> Tensor:
 @lowers(knp.Repeat)
 def repeat(g: Builder, op: Any, x: Tensor) -> Tensor:
     """Each element ``repeats`` times along an axis: a nearest-neighbour Resize for floats, else a Gather."""
-    axis = op.axis
-    if axis is None:
-        x, axis = g.reshape(x, (elements(x.shape),)), 0
-    axis %= x.rank
+    x, axis = flat_or(g, x, op.axis)
     size = x.shape[axis]
     counts = np.asarray(op.repeats)
     if counts.size == 1 and x.dtype.kind == "f" and x.rank >= 3:
         scales = np.ones(x.rank, np.float32)
         scales[x.axis(axis)] = float(counts.reshape(()))
-        value = g.op(
-            "Resize",
-            x.value,
-            None,
-            scales,
-            mode="nearest",
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        )
-        return Tensor(value, x.order)
+        return Tensor(repeated(g, x.value, scales), x.order)
+    if size is None and counts.size == 1:
+        return _repeat_unknown(g, x, axis, int(counts.reshape(())))
     if size is None:
         raise ConversionError("repeating along an unknown size", where=g.where, fix="give the size with --shapes")
     indices = np.repeat(np.arange(size, dtype=np.int64), counts.reshape(()) if counts.size == 1 else counts)
     return Tensor(g.op("Gather", x.value, indices, axis=x.axis(axis)), x.order)
+
+
+def _repeat_unknown(g: Builder, x: Tensor, axis: int, count: int) -> Tensor:
+    """Along an axis of unknown size: repeated on an axis beside it, which is joined with it."""
+    x = g.identity(x)
+    before, after = [x.shape[a] for a in range(axis)], [x.shape[a] for a in range(axis + 1, x.rank)]
+    beside = np.asarray([*(0 for _ in before), -1, 1, *(0 if a is None else a for a in after)], np.int64)
+    if None in after or None in before:
+        raise ConversionError("repeating among several unknown sizes", where=g.where, fix="give them with --shapes")
+    repeats = np.ones(x.rank + 1, np.int64)
+    repeats[axis + 1] = count
+    wide = g.op("Tile", g.op("Reshape", x.value, beside), repeats)
+    joined = np.asarray([*before, -1, *after], np.int64)
+    return Tensor(g.op("Reshape", wide, joined), x.order)
 
 
 @lowers(knp.BroadcastTo)

@@ -19,11 +19,18 @@ from deploy.errors import ConversionError
 def arctan2(op: Any, x1: Any, x2: Any) -> Any:
     """The angle of the point (x2, x1): arctan(x1 / x2), half a turn further where x2 < 0."""
     y, x = floats(x1, x2)
-    below, left = ops.less(y, 0), ops.less(x, 0)
+    endless = ops.logical_and(ops.isinf(x), ops.isinf(y))
+    y, x = (ops.where(endless, ops.sign(v), v) for v in (y, x))
     angle = ops.arctan(ops.divide(y, x))
-    turned = ops.where(left, ops.add(angle, ops.where(below, -math.pi, math.pi)), angle)
+    turned = ops.where(ops.signbit(x), ops.add(angle, ops.where(ops.signbit(y), -math.pi, math.pi)), angle)
     upright = ops.multiply(ops.sign(y), math.pi / 2)
-    return ops.where(ops.equal(x, 0), upright, turned)
+    return ops.where(ops.logical_and(ops.equal(x, 0), ops.not_equal(y, 0)), upright, _at_origin(turned, x, y))
+
+
+def _at_origin(angle: Any, x: Any, y: Any) -> Any:
+    """The angle, and where both are zeros what their signs say."""
+    half = ops.where(ops.signbit(x), cast(math.pi, dtype_of(x)), 0.0)
+    return ops.where(ops.logical_and(ops.equal(x, 0), ops.equal(y, 0)), ops.where(ops.signbit(y), -half, half), angle)
 
 
 @opens(knp.Cbrt)

@@ -30,7 +30,7 @@ CASES = [
     case(lambda xs: ops.mod(xs[0], ops.abs(xs[1]) + 0.5), TWO, "Abs:1,Add:1,Div:1,Floor:1,Mul:1,Sub:1"),
     case(lambda xs: ops.floor_divide(xs[0], ops.abs(xs[1]) + 0.5), TWO, "Abs:1,Add:1,Div:1,Floor:1"),
     case(lambda x: ops.mod(x, 3), (5,), "Mod:1", dtype="int32"),
-    case(lambda x: ops.floor_divide(x, 3), (5,), "Cast:2,Div:1,Floor:1", dtype="int32"),
+    case(lambda x: ops.floor_divide(x, 3), (5,), "Div:1,Mod:1,Sub:1", dtype="int32"),
     case(lambda xs: ops.divide_no_nan(xs[0], ops.relu(xs[1])), TWO, "Div:1,Equal:1,Relu:1,Where:2"),
     case(lambda xs: ops.where(xs[0] > 0.1, xs[0], xs[1]), TWO, "Greater:1,Where:1"),
     case(lambda xs: ops.where(xs[0] > 0.1, 1.0, xs[1]), [(5, 4, 3), (1, 4, 1)], "Greater:1,Where:1"),
