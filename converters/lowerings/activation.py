@@ -122,18 +122,19 @@ def log_sigmoid(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(nn.Gelu)
 def gelu(g: Builder, op: Any, x: Tensor) -> Tensor:
-    """Hendrycks and Gimpel 2016: x * 0.5 * (1 + erf(x / sqrt 2)), or its tanh approximation.
+    """Hendrycks and Gimpel 2016: x * (1 + erf(x / sqrt 2)) * 0.5, or its tanh approximation.
 
-    ONNX has Gelu from opset 20 on; the decomposition is what parsers of older opsets fuse.
+    ONNX has Gelu from opset 20 on; before, these five nodes in this form are what ONNX Runtime and TensorRT fuse.
     """
-    half = elementwise(g, "Mul", x, 0.5)
+    if g.opset >= 20:
+        return unary(g, "Gelu", x, approximate="tanh" if op.approximate else "none")
     if op.approximate:
         cubic = elementwise(g, "Mul", elementwise(g, "Mul", elementwise(g, "Mul", x, x), x), 0.044715)
         inner = elementwise(g, "Mul", elementwise(g, "Add", x, cubic), math.sqrt(2.0 / math.pi))
         bounded = unary(g, "Tanh", inner)
     else:
-        bounded = unary(g, "Erf", elementwise(g, "Mul", x, 1.0 / math.sqrt(2.0)))
-    return elementwise(g, "Mul", half, elementwise(g, "Add", bounded, 1.0))
+        bounded = unary(g, "Erf", elementwise(g, "Div", x, math.sqrt(2.0)))
+    return elementwise(g, "Mul", elementwise(g, "Mul", x, elementwise(g, "Add", bounded, 1.0)), 0.5)
 
 
 @lowers(nn.HardTanh)
