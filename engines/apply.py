@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from deploy.errors import BuildError
-from engines.recipe import Recipe
+from engines.recipe import QUANTIZED, Recipe
 
 if TYPE_CHECKING:
     import onnx
@@ -18,7 +18,7 @@ TARGETS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "simulate")
 def apply(recipe: Recipe, source: object, target: str = "tensorrt") -> onnx.ModelProto:
     """The graph of ``source`` (ModelProto, onnx_ir.Model or path; FP32) with the recipe written into it; a new model.
 
-    ``tensorrt``, ``tensorrt-rtx``: a strongly typed graph with FP32 inputs and outputs, INT8 by symmetric Q/DQ.
+    ``tensorrt``, ``tensorrt-rtx``: a strongly typed graph with FP32 inputs and outputs, INT8 and FP8 by symmetric Q/DQ.
     ``onnxruntime``: INT8 by unsigned Q/DQ on every edge; FP16 and BF16 layers compute in FP32, as that CPU does anyway.
     ``simulate``: FP32 arithmetic with explicit roundings; run it with `engines.simulate`, every optimization off.
     Raises BuildError for a target or layer that is unknown, and for what the target cannot do.
@@ -43,17 +43,21 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
         )
     model = load(source)
     check(recipe, model)
+    if target == "onnxruntime" and any(layer.precision == "fp8" for layer in recipe.layers):
+        raise BuildError(
+            "ONNX Runtime's CPU has no FP8 kernels", where="target onnxruntime", expected="int8", fix="ask for int8"
+        )
     used = {recipe.base, *(layer.precision for layer in recipe.layers)}
-    int8 = "int8" in used
-    if int8:
+    quantized = not used.isdisjoint(QUANTIZED)
+    if quantized:
         model = with_opset(model, 19)
     if "bf16" in used and target != "onnxruntime":
         model = with_opset(model, casting.BF16_OPSET)
     if target == "onnxruntime":
-        if int8:
+        if quantized:
             edges.place_edges(model, recipe)
     else:
-        if int8:
+        if quantized:
             placement.place(model, recipe, casting.TYPES[recipe.base].numpy())
         if target == "simulate":
             _widen_scales(model)
@@ -67,8 +71,8 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
 def check(recipe: Recipe, model: onnx_ir.Model) -> None:
     """Raises BuildError where the recipe cannot be followed to the letter.
 
-    It names a layer or value twice or one that the graph lacks, leaves a Conv, Gemm or MatMul out, or wants INT8 of
-    another operator.
+    It names a layer or value twice or one that the graph lacks, leaves a Conv, Gemm or MatMul out, wants INT8 or FP8 of
+    another operator, or both of them.
     """
     from engines.graphs import compute_nodes
 
@@ -90,9 +94,17 @@ def check(recipe: Recipe, model: onnx_ir.Model) -> None:
             fix="make the recipe from this model, or add an entry",
         )
     compute = {node.name for node in compute_nodes(model)}
-    if other := [layer.name for layer in recipe.layers if layer.precision == "int8" and layer.name not in compute]:
+    quantized = [layer for layer in recipe.layers if layer.precision in QUANTIZED]
+    if len({layer.precision for layer in quantized}) > 1:
         raise BuildError(
-            "only Conv, Gemm and MatMul can be INT8",
+            "a recipe has scales for INT8 or for FP8, not for both",
+            where=", ".join(f"layer {layer.name}" for layer in quantized[:2]),
+            found="int8 and fp8",
+            fix="give all such layers one of them",
+        )
+    if other := [layer.name for layer in quantized if layer.name not in compute]:
+        raise BuildError(
+            "only Conv, Gemm and MatMul can be INT8 or FP8",
             where=f"layer {other[0]}",
             found=next(node.op_type for node in model.graph if node.name == other[0]),
             fix="give the layer fp16 or fp32 in the recipe",

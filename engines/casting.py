@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from engines.graphs import constant, is_float, name_of
 from engines.placement import initializer, insert_behind
-from engines.recipe import Recipe
+from engines.recipe import QUANTIZED, Recipe
 
 TYPES = {"fp32": ir.DataType.FLOAT, "fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 BF16_OPSET = 22
@@ -25,15 +25,15 @@ _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 def node_type(node: ir.Node, recipe: Recipe) -> ir.DataType:
     """The floating type that a node computes in.
 
-    INT8 layers compute in that of the base; FP32 is for control flow and loops, and for operators that ONNX does not
-    define for the type (Range, for one).
+    INT8 and FP8 layers compute in that of the base; FP32 is for control flow and loops, and for operators that ONNX
+    does not define for the type (Range, for one).
     """
     if any(
         attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in node.attributes.values()
     ):
         return ir.DataType.FLOAT
     precision = recipe.precision_of(node.name or "")
-    wanted = TYPES[recipe.base if precision == "int8" else precision]
+    wanted = TYPES[recipe.base if precision in QUANTIZED else precision]
     version = node.graph.opset_imports.get("", 0) if node.graph is not None else 0
     return wanted if _defined(node.domain, node.op_type, version, wanted) else ir.DataType.FLOAT
 

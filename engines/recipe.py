@@ -17,18 +17,23 @@ from deploy.errors import BuildError
 from deploy.files import replacing
 
 SCHEMA = 1
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 FLOATING = ("fp32", "fp16", "bf16")
-"""Those a whole graph can compute in; the others are for products alone."""
+"""Precisions that a whole graph can compute in."""
+QUANTIZED = ("int8", "fp8")
+"""Precisions of products alone, over a base that is floating; a recipe has one of them, with its scales."""
+PRECISIONS = (*FLOATING, *QUANTIZED)
 INT8_MAXIMUM = 127
 """Symmetric s8 uses -127…127: TensorRT takes no zero point, and -128 would have no positive twin."""
+FP8_MAXIMUM = 448
+"""Of E4M3 (Micikevicius et al. 2022, "FP8 Formats for Deep Learning"); larger numbers are clipped to it."""
 
 
 @dataclass(frozen=True)
 class LayerPrecision:
     """One node of the graph (named as its Keras layer, or ``layer/inner``) and the precision it computes in.
 
-    ``weight_scales``: for INT8, one positive scale per output channel. ``why``: the rule or measurement that decided.
+    ``weight_scales``: for INT8 one positive scale per output channel, for FP8 a single one. ``why``: the rule or
+    measurement that decided.
     """
 
     name: str
@@ -41,7 +46,7 @@ class LayerPrecision:
 class ActivationScale:
     """How one value of the graph is quantized.
 
-    ``scale`` = amax / 127 for symmetric s8, and the range it was seen in.
+    ``scale`` = amax / 127 for symmetric s8, amax / 448 for E4M3, and the range it was seen in.
     """
 
     value: str
@@ -90,10 +95,10 @@ def recipe(
 ) -> Recipe:
     """Decides the precision of every layer of an FP32 graph.
 
-    ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16, bf16 or int8. ``calibration``:
-    samples (an .npz path, a mapping or an iterable of mappings, by input name); required for int8, and for fp16 used to
-    keep high what would overflow. ``budget`` (an accuracy budget to search within) is not available yet and refused.
-    Raises BuildError, or InputError where the samples are unusable.
+    ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16, bf16, int8 or fp8.
+    ``calibration``: samples (an .npz path, a mapping or an iterable of mappings, by input name); required for int8 and
+    fp8, and for fp16 used to keep high what would overflow. ``budget`` (an accuracy budget to search within) is not
+    available yet and refused. Raises BuildError, or InputError where the samples are unusable.
     """
     if budget is not None:
         raise BuildError("an accuracy budget cannot be searched for yet", where="budget", fix="leave it out")

@@ -10,9 +10,9 @@ from deploy.errors import BuildError
 from engines.calibration.collect import collect
 from engines.calibration.ranges import Ranges
 from engines.fp16 import SMALLEST_NORMAL, kept_high
-from engines.graphs import compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
+from engines.graphs import Weights, compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
-from engines.recipe import INT8_MAXIMUM, ActivationScale, LayerPrecision, Recipe
+from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
 
 NEGLIGIBLE = 2.0**-14
 """A channel whose largest weight is below this part of its layer's largest one is next to nothing: beside the others it
@@ -23,7 +23,7 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
     """The recipe of a graph; see `engines.recipe.recipe`.
 
     FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). BF16: everything, as it has the range
-    of FP32. INT8: every Conv, Gemm and MatMul with
+    of FP32. INT8 and FP8: every Conv, Gemm and MatMul with
     constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
     refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included).
     """
@@ -35,16 +35,16 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
         return Recipe(precision, precision, tuple(layers))
-    if precision == "int8" and calibration is None:
+    if precision in QUANTIZED and calibration is None:
         raise BuildError(
-            "INT8 needs calibration data: real inputs that show the range of every activation",
+            f"{precision.upper()} needs calibration data: real inputs that show the range of every activation",
             where="calibration",
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
     ranges = calibration if isinstance(calibration, Ranges | None) else collect(model, calibration)
     high = kept_high(model, ranges)
-    gates = gate_nodes(model) if precision == "int8" else frozenset()
+    gates = gate_nodes(model) if precision in QUANTIZED else frozenset()
     compute = {node.name for node in compute_nodes(model)}
     decided: list[LayerPrecision] = []
     for node in model.graph:
@@ -52,11 +52,11 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
         if name in high:
             decided.append(LayerPrecision(name, "fp32", high[name]))
         elif name in compute:
-            if precision == "int8" and ranges is not None:
-                decided.append(_int8(node, ranges, gates))
+            if precision in QUANTIZED and ranges is not None:
+                decided.append(_quantized(node, precision, ranges, gates))
             else:
                 decided.append(LayerPrecision(name, "fp16", "asked for"))
-    activations = () if ranges is None or precision != "int8" else _scales(model, ranges)
+    activations = () if ranges is None or precision not in QUANTIZED else _scales(model, precision, ranges)
     return Recipe(precision, "fp16", tuple(decided), activations, {} if ranges is None else ranges.provenance())
 
 
@@ -66,32 +66,53 @@ def weight_scales(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.f
     return np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
 
 
-def _int8(node: ir.Node, ranges: Ranges, gates: frozenset[str]) -> LayerPrecision:
-    """INT8 for one compute node, or FP16 with the reason why not."""
+def fp8_scale(amax: float) -> float:
+    """The scale of a tensor in E4M3: amax / 448, and FP16's smallest normal number at least.
+
+    A larger scale than need be costs a floating type nothing, until its own subnormal numbers (2^-6) are reached.
+    """
+    return max(amax / FP8_MAXIMUM, SMALLEST_NORMAL)
+
+
+def _quantized(node: ir.Node, precision: str, ranges: Ranges, gates: frozenset[str]) -> LayerPrecision:
+    """INT8 or FP8 for one compute node, or FP16 with the reason why not."""
     name = node.name or ""
     weights = weights_of(node)
     source = node.inputs[0]
     if name in gates:
         return LayerPrecision(name, "fp16", "a gate: small, and its error scales a whole feature map")
     if node.op_type == "ConvTranspose":
-        return LayerPrecision(name, "fp16", "TensorRT-RTX builds a per-channel ConvTranspose silently as FP16")
+        return LayerPrecision(name, "fp16", "TensorRT-RTX builds a quantized ConvTranspose silently as FP16")
     if weights is None or source is None or constant(source) is not None:
         return LayerPrecision(name, "fp16", "has no constant weight as its second operand")
     if node.op_type == "MatMul" and weights.array.ndim != 2:
         return LayerPrecision(name, "fp16", "has a batched weight")
     if name_of(source) not in ranges.minimum:
         return LayerPrecision(name, "fp16", f"the range of its input {source.name} is not known")
+    amax = ranges.amax(name_of(source))
+    why = f"asked for; input within ±{amax:.5g}"
+    if precision == "int8":
+        return _int8(name, weights, amax, why)
+    return LayerPrecision(name, "fp8", why, (_digits(fp8_scale(float(np.abs(weights.array).max()))),))
+
+
+def _int8(name: str, weights: Weights, amax: float, why: str) -> LayerPrecision:
+    """INT8 with a scale per output channel, or FP16 where FP16 cannot hold one of the scales."""
     scales = weight_scales(weights.array, weights.axis)
     dead = _dead_channels(weights.array, weights.axis)
     scales = np.where(dead, np.float32(SMALLEST_NORMAL), scales)
-    smallest = min(float(scales.min()), ranges.amax(name_of(source)) / INT8_MAXIMUM or 1.0)
+    smallest = min(float(scales.min()), amax / INT8_MAXIMUM or 1.0)
     if smallest < SMALLEST_NORMAL:
         return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")
-    why = f"asked for; input within ±{ranges.amax(name_of(source)):.5g}"
     if count := int(dead.sum()):
         channels = "1 channel's weights are" if count == 1 else f"the weights of {count} channels are"
         why += f"; {channels} next to nothing: scale 2^-14, FP16's smallest normal number, errs by less than a step"
-    return LayerPrecision(name, "int8", why, tuple(float(f"{scale:.9g}") for scale in scales))
+    return LayerPrecision(name, "int8", why, tuple(_digits(scale) for scale in scales))
+
+
+def _digits(scale: float) -> float:
+    """Nine digits, which tell any two FP32 numbers apart and keep the file readable."""
+    return float(f"{scale:.9g}")
 
 
 def _dead_channels(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.bool_]:
@@ -107,16 +128,20 @@ def _dead_channels(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.
     return dead
 
 
-def _scales(model: ir.Model, ranges: Ranges) -> tuple[ActivationScale, ...]:
+def _scales(model: ir.Model, precision: str, ranges: Ranges) -> tuple[ActivationScale, ...]:
     """A scale for every float value whose range was seen, in the graph's order; 1 for a value that is always 0."""
     values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
     return tuple(
         ActivationScale(
             name_of(value),
-            ranges.amax(name_of(value)) / INT8_MAXIMUM or 1.0,
+            _activation_scale(precision, ranges.amax(name_of(value))),
             ranges.minimum[name_of(value)],
             ranges.maximum[name_of(value)],
         )
         for value in values
         if is_float(value) and name_of(value) in ranges.minimum
     )
+
+
+def _activation_scale(precision: str, amax: float) -> float:
+    return fp8_scale(amax) if precision == "fp8" else amax / INT8_MAXIMUM or 1.0

@@ -13,6 +13,7 @@ from deploy.bundle import CURRENT, Bundle, open_bundle, set_current
 from deploy.manifest import Profile
 from engines.build import options as checked
 from engines.build.options import Options
+from engines.recipe import QUANTIZED
 
 if TYPE_CHECKING:
     from deploy.golden import Golden
@@ -47,10 +48,10 @@ def build(
         source: a .keras, .h5 or .onnx file, a SavedModel folder, a keras.Model or an `onnx.ModelProto`.
         output: the bundle's folder; an older bundle there is replaced at the end. In a folder ``build``, ``current``
             beside it is made to name it.
-        precision: fp32, fp16, bf16, int8: which engines to build beside the FP32 graph, which is always there; fp16 and
-            int8 when None, as far as the target computes in them.
+        precision: fp32, fp16, bf16, int8, fp8: which engines to build beside the FP32 graph, which is always there;
+            fp16 and int8 when None, as far as the target computes in them.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
-        calibration: real samples for INT8: an .npz path, arrays by input name, or an iterable of such.
+        calibration: real samples for INT8 and FP8: an .npz path, arrays by input name, or an iterable of such.
         sample: real inputs (an .npz path or arrays by input name) for the golden pairs; else calibration samples.
         profile: batch sizes of the engines.
         shapes: sizes that Keras leaves open, by input name.
@@ -132,10 +133,8 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
         notes.append(f"{len(source.model.graph)} nodes")
     if data.origin == "random":
         progress.warn("no sample, no calibration data: the golden inputs are random and prove little (--sample NPZ)")
-    if "int8" in asked.precisions and data.count is not None and data.count < FEW:
-        progress.warn(
-            f"only {data.count} calibration samples: the ranges of INT8 come from them alone, give {FEW} or more"
-        )
+    if not set(QUANTIZED).isdisjoint(asked.precisions) and data.count is not None and data.count < FEW:
+        progress.warn(f"only {data.count} calibration samples: all ranges come from them alone, give {FEW} or more")
     return source, data
 
 
@@ -192,8 +191,9 @@ def _summary(made: list[Made], progress: Progress) -> None:
     for one in made:
         asked = sum(layer.asked == layer.found for layer in one.built.layers)
         counted = f"{asked} of {len(one.built.layers)}" if one.built.layers else "-"
-        low = sum(layer.precision == "int8" for layer in one.recipe.layers)
-        counted += f" ({low} int8)" if one.recipe.precision == "int8" else ""
+        precision = one.recipe.precision
+        low = sum(layer.precision == precision for layer in one.recipe.layers)
+        counted += f" ({low} {precision})" if precision in QUANTIZED else ""
         size = f"{len(one.built.data) / (1 << 20):.1f} MiB"
         rows.append((one.recipe.precision, one.built.kind, size, counted, worst(one.simulated), f"{one.seconds:.1f}"))
     progress.table(("precision", "kind", "size", "layers", "simulated error", "seconds"), rows)

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", required=True, metavar="FOLDER", help="the bundle to write, e.g. build/name")
     add(
         "--precision",
-        help="engines beside the FP32 graph: fp32, fp16, bf16, int8 (default: fp16,int8 if the target can)",
+        help="engines beside the FP32 graph: fp32, fp16, bf16, int8, fp8 (default: fp16,int8)",
     )
     add("--target", default="auto", help="tensorrt, tensorrt-rtx, onnxruntime (default: the first this machine can)")
     add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input")

@@ -15,7 +15,7 @@ from deploy.gpu import gpus
 from deploy.manifest import MANIFEST, Profile
 from engines.build.data import check_headers
 from engines.kinds import is_file, is_graph, is_keras
-from engines.recipe import check_precision
+from engines.recipe import QUANTIZED, check_precision
 
 if TYPE_CHECKING:
     from engines.targets.base import Target
@@ -125,13 +125,14 @@ def check(options: Options) -> None:
             found=", ".join(options.labels[:5]),
             fix="--task classification, or leave the labels out",
         )
-    if "int8" in options.precisions and options.calibration is None:
+    quantized = [name for name in options.precisions if name in QUANTIZED]
+    if quantized and options.calibration is None:
         raise BuildError(
-            "INT8 needs calibration data: real inputs that show the range of every activation",
+            f"{quantized[0].upper()} needs calibration data: real inputs that show the range of every activation",
             where="calibration",
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input (--calibration NPZ), "
-            f"or leave INT8 out (--precision {','.join(p for p in options.precisions if p != 'int8') or 'fp32'})",
+            f"or leave it out (--precision {','.join(p for p in options.precisions if p not in QUANTIZED) or 'fp32'})",
         )
     check_headers(options.calibration)
     check_headers(options.sample)

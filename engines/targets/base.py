@@ -43,8 +43,10 @@ class Target(Protocol):
     """
 
     name: str
-    precisions: tuple[str, ...]
     open_sizes: bool
+
+    @property
+    def precisions(self) -> tuple[str, ...]: ...
 
     def missing(self) -> str:
         """Why this machine cannot build for the target, and what to install; empty where it can."""

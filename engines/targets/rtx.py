@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
-from engines.recipe import Recipe
+from engines.recipe import PRECISIONS, Recipe
 from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ CAPABILITIES = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 UNSUITED = {
     "int8": {"SM75": "INT8 would be lowered as FP16"},
     "bf16": {"SM75": "Turing has no BF16"},
+    "fp8": dict.fromkeys(("SM75", "SM80", "SM86"), "FP8 begins with Ada"),
 }
 """By precision, the capabilities that cannot have it, and why. Measured: with Turing among them, INT8 convolutions are
 lowered as FP16 for all."""
@@ -31,7 +32,7 @@ class Rtx:
     """The target ``tensorrt-rtx``."""
 
     name = "tensorrt-rtx"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
+    precisions: tuple[str, ...] = PRECISIONS
     open_sizes = False
 
     def missing(self) -> str:
@@ -84,7 +85,10 @@ def _build_for_most(
     used = {recipe.base, *(layer.precision for layer in recipe.layers)}
     unsuited = {name: why for precision in sorted(used) for name, why in UNSUITED.get(precision, {}).items()}
     capabilities = [name for name in CAPABILITIES if name not in unsuited]
-    notes = [f"not for {name}: {why}" for name, why in unsuited.items()]
+    notes = [
+        f"not for {', '.join(name for name in unsuited if unsuited[name] == why)}: {why}"
+        for why in dict.fromkeys(unsuited.values())
+    ]
     while True:
         try:
             return nvidia.build(tensorrt_rtx, graph, profile, capabilities), capabilities, notes

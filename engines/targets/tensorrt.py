@@ -8,19 +8,28 @@ from typing import TYPE_CHECKING, Any
 from deploy.errors import BuildError
 from deploy.gpu import gpus
 from deploy.manifest import Profile
-from engines.recipe import Recipe
+from engines.recipe import PRECISIONS, Recipe
 from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
     import onnx_ir
 
 
+_FIRST = {"bf16": (8, 0), "fp8": (8, 9)}
+"""Compute capability from which on a precision is there (NVIDIA, "TensorRT Support Matrix")."""
+
+
 class TensorRT:
     """The target ``tensorrt``."""
 
     name = "tensorrt"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
     open_sizes = False
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What the oldest GPU here computes in; BF16 begins with Ampere, FP8 with Ada."""
+        oldest = min((gpu.compute_capability for gpu in gpus()), default=(0, 0))
+        return tuple(name for name in PRECISIONS if oldest >= _FIRST.get(name, (0, 0)))
 
     def missing(self) -> str:
         if importlib.util.find_spec("tensorrt") is None:

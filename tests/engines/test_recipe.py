@@ -147,7 +147,7 @@ def test_int8_without_calibration_says_what_to_do(model: onnx.ModelProto) -> Non
 def test_what_is_not_there_yet_is_refused(model: onnx.ModelProto) -> None:
     with pytest.raises(BuildError, match="budget"):
         engines.recipe(model, "fp16", budget="top1=0.1pp")
-    with pytest.raises(BuildError, match="fp32, fp16, bf16, int8"):
+    with pytest.raises(BuildError, match="fp32, fp16, bf16, int8, fp8"):
         engines.recipe(model, "fp4")
 
 
