@@ -72,6 +72,15 @@ def convert_model(
     """As `convert`, with the layer map and the report beside the graph."""
     model = in_keras_3(model)
     _check_arguments(model, opset, input_layout, exporter)
+    from converters.keras_internals import float32_policies
+
+    with float32_policies(model):
+        return _convert(model, opset, input_layout, exporter, shapes)
+
+
+def _convert(
+    model: Any, opset: int | None, input_layout: str, exporter: str, shapes: Mapping[str, Sequence[int | None]] | None
+) -> Conversion:
     import onnx_ir as ir
 
     from converters import fallback, metadata, passes, registry

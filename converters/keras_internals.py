@@ -119,6 +119,31 @@ def _map_shapes(leaf: Callable[[Any], Any], structure: Any) -> Any:
 
 
 @contextlib.contextmanager
+def float32_policies(model: Any) -> Iterator[None]:
+    """For the length of the block, and in this thread, layers of any dtype policy compute in float32.
+
+    The graph is the one of a float32 policy: what an engine computes in is its recipe's business, and neither TensorRT
+    nor most kernels of ONNX Runtime know float64.
+    """
+    others = ("float16", "bfloat16", "float64")
+    if not any(layer.compute_dtype in others for layer in model._flatten_layers()):
+        yield
+        return
+    with _LOCK:
+        owner, real = threading.get_ident(), keras.DTypePolicy.compute_dtype
+
+        def compute_dtype(policy: Any) -> Any:
+            dtype = real.fget(policy)
+            return "float32" if dtype in others and threading.get_ident() == owner else dtype
+
+        keras.DTypePolicy.compute_dtype = property(compute_dtype)
+        try:
+            yield
+        finally:
+            keras.DTypePolicy.compute_dtype = real
+
+
+@contextlib.contextmanager
 def symbolic_calls(
     replacement: SymbolicCall, functions: Mapping[str, Function] | None = None, redirect: Redirect | None = None
 ) -> Iterator[None]:

@@ -51,12 +51,14 @@ def keras_outputs(
     """The model's outputs by ``names`` (in Keras's order) and, with ``layers``, each layer's output by its path.
 
     A path is the names of the layers around it, the outermost model left out: ``encoder/conv1``. A layer that is
-    called more than once, or that returns anything but one tensor, is left out. Run in inference mode. Raises
-    InputError where the model does not take these inputs or has another number of outputs.
+    called more than once, or that returns anything but one tensor, is left out. Run in inference mode and, as the graph
+    is, in float32 whatever the dtype policies say.
+
+    Raises InputError where the model does not take these inputs or has another number of outputs.
     """
     keras = _keras()
     recorded: dict[str, list[Any]] = {}
-    with _recording(model, recorded) if layers else contextlib.nullcontext():
+    with _in_float32(model), _recording(model, recorded) if layers else contextlib.nullcontext():
         try:
             result = model(_structured(keras, model, inputs), training=False)
         except Exception as error:
@@ -92,6 +94,20 @@ def _register_layers() -> None:
     for entry in entry_points(group="kerasrt.keras_layers"):
         with contextlib.suppress(ImportError):  # a package that is only partly installed has nothing to add
             import_module(entry.value)
+
+
+@contextlib.contextmanager
+def _in_float32(model: Any) -> Iterator[None]:
+    """Layers of another dtype policy compute in float32 for the length of the block."""
+    layers = [layer for layer in model._flatten_layers() if layer.compute_dtype in ("float16", "bfloat16", "float64")]
+    policies = [(layer, layer.dtype_policy) for layer in layers if layer.quantization_mode is None]
+    try:
+        for layer, _ in policies:
+            layer.dtype_policy = "float32"
+        yield
+    finally:
+        for layer, policy in policies:
+            layer.dtype_policy = policy
 
 
 def _has_keys(result: Any, names: Sequence[str]) -> bool:

@@ -168,16 +168,16 @@ def convert(opened: Opened, options: Options) -> Source:
 
 
 def _require_fp32(model: onnx_ir.Model) -> None:
-    """A recipe is written into an FP32 graph. Raises BuildError for a model whose Keras dtype policy is a lower one."""
+    """A recipe is written into an FP32 graph. Raises BuildError for a model that casts to a lower type by itself."""
     for node in model.graph:
         for value in node.outputs:
             if node.op_type != "Cast" and value.dtype is not None and value.dtype.name in ("FLOAT16", "BFLOAT16"):
                 raise BuildError(
-                    "the model computes below FP32 by its Keras dtype policy",
+                    "the model computes below FP32 by casts of its own",
                     where=f"layer '{node.name}'",
                     expected="float32 layers: the recipe decides what the engine computes in",
                     found=value.dtype.name.lower(),
-                    fix="build the model again under keras.config.set_dtype_policy('float32') and load its weights",
+                    fix="leave the casts out; a dtype policy, mixed_float16 say, does no harm",
                 )
 
 

@@ -173,12 +173,6 @@ def test_a_fixed_batch() -> None:
     assert list(converted.model.graph.outputs[0].shape or ()) == [3, 6, 4]
 
 
-@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
-def test_float16(layer: Any) -> None:
-    inputs = keras.Input((6, 5))
-    check(randomize(keras.Model(inputs, layer(4, return_sequences=True, dtype="mixed_float16")(inputs))))
-
-
 def test_every_gate_has_its_own_weights() -> None:
     """With a bias far from all others in one gate at a time, a swapped gate cannot go unseen."""
     for layer, gates in ((layers.LSTM, 4), (layers.GRU, 3)):

@@ -19,12 +19,8 @@ from deploy.errors import ConversionError
 from tests.converters.checking import (
     Case,
     check,
-    check_graph,
-    keras_function,
     operations,
-    random_inputs,
     randomize,
-    run_session,
 )
 
 
@@ -388,25 +384,6 @@ def _other_keras_work() -> None:
 # --- dtypes, randomness, layers that cannot be opened -----------------------------------------------------------------
 
 
-def test_mixed_float16_takes_the_weights_as_the_call_does() -> None:
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        inputs = keras.Input((8, 7, 3))
-        x = layers.Conv2D(4, 3, name="conv")(inputs)
-        x = layers.BatchNormalization(name="norm")(x)
-        x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
-        model = randomize(keras.Model(inputs, layers.Dense(3, dtype="float32", name="head")(x)))
-    finally:
-        keras.config.set_dtype_policy("float32")
-    converted = convert_model(model)
-    dtypes = {layer.path: layer.dtype for layer in converted.layers}
-    assert dtypes["norm"] == "float16"
-    assert dtypes["head"] == "float32"
-    kernels = [value for value in converted.model.graph.initializers.values() if value.shape and len(value.shape) == 4]
-    assert [value.dtype for value in kernels] == [ir.DataType.FLOAT16]
-    _within(model, converted, 5e-3)
-
-
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_python_scalars_take_the_dtype_of_the_operation(dtype: str) -> None:
     inputs = keras.Input((4,), dtype=dtype)
@@ -414,12 +391,6 @@ def test_python_scalars_take_the_dtype_of_the_operation(dtype: str) -> None:
     assert {str(value.dtype) for value in converted.model.graph.initializers.values()} == {
         dtype.upper().replace("32", "").replace("FLOAT64", "DOUBLE")
     }
-
-
-def _within(model: keras.Model, converted: Conversion, tolerance: float) -> None:
-    inputs = random_inputs(converted, 3)
-    (found,), (expected,) = run_session(check_graph(converted))(inputs), keras_function(model)(inputs)
-    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 def test_random_layers_are_inactive() -> None:

@@ -397,12 +397,22 @@ def test_a_keras_model_in_memory_and_its_own_classes(tmp_path: Path) -> None:
     assert engines.build(model, tmp_path / "b", "fp16", sample=sample, quiet=True).manifest.key != key
 
 
-def test_a_mixed_precision_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_mixed_precision_model_is_built_like_one_in_float32(tmp_path: Path) -> None:
     import keras
 
     inputs = keras.Input((4,), name="x")
     model = keras.Model(inputs, keras.layers.Dense(3, name="half", dtype="mixed_float16")(inputs))
-    with pytest.raises(BuildError, match="dtype policy") as caught:
+    bundle = engines.build(model, tmp_path / "bundle", "fp16", quiet=True)
+    assert [spec.dtype for spec in bundle.manifest.outputs] == ["float32"]
+
+
+def test_a_model_that_casts_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    import keras
+
+    inputs = keras.Input((4,), name="x")
+    low = keras.layers.Lambda(lambda x: keras.ops.cast(x, "float16") * 2, name="half", dtype="float32")
+    model = keras.Model(inputs, low(inputs))
+    with pytest.raises(BuildError, match="casts of its own") as caught:
         engines.build(model, tmp_path / "bundle", "fp16", quiet=True)
     assert "half" in caught.value.where
     assert not list(tmp_path.iterdir())
