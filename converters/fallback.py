@@ -167,7 +167,7 @@ def _from_function(
 
 def _cannot(call: Call, why: str) -> ConversionError:
     operation = call.operation
-    config = operation.get_config() if isinstance(operation, keras.layers.Layer) else _shapes(call)
+    config = _config(operation) or _shapes(call)
     return ConversionError(
         f"{type(operation).__name__} cannot be converted: {why}",
         where=call.where,
@@ -186,6 +186,14 @@ def _snippet(cls: type) -> str:
         "    return converters.Tensor(g.op('ONNX operation', x.value), x.order)",
     )
     return "\n    ".join(lines)
+
+
+def _config(operation: Any) -> dict[str, Any]:
+    """A layer's configuration; nothing where it has none: a user's layer need not write get_config."""
+    try:
+        return operation.get_config() if isinstance(operation, keras.layers.Layer) else {}
+    except NotImplementedError:
+        return {}
 
 
 def _shapes(call: Call) -> str:

@@ -1,203 +1,214 @@
 """What `tf.*` functions mean in `keras.ops`, so that layers written in raw TensorFlow open like all others.
 
-Each adapter has the argument names of its TensorFlow function (2.20) and leaves out those that say nothing at
-inference. While a model is traced they stand in for the functions wherever an argument is symbolic.
+While a model is traced the adapters stand in for the functions wherever an argument is symbolic. Of the `K.*` names
+only those are listed that look at what a KerasTensor has not; the others are written in these functions themselves.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
-Adapter = Callable[..., Any]
-
-
-def _reduction(function: Adapter) -> Adapter:
-    def reduce(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Any:
-        return function(input_tensor, axis=axis, keepdims=keepdims)
-
-    return reduce
-
-
-def _unary(function: Adapter) -> Adapter:
-    def unary(x: Any = None, name: str | None = None, **named: Any) -> Any:
-        (value,) = [x] if x is not None else named.values()  # tf.nn.relu calls it features, tf.math.sigmoid x
-        return function(value)
-
-    return unary
-
-
-def _binary(function: Adapter) -> Adapter:
-    def binary(x: Any, y: Any, name: str | None = None) -> Any:
-        return function(x, y)
-
-    return binary
-
-
-def _softmax(function: Adapter) -> Adapter:
-    def softmax(logits: Any, axis: int | None = None, name: str | None = None) -> Any:
-        return function(logits, axis=-1 if axis is None else axis)
-
-    return softmax
-
-
-def _axis_of(function: Adapter) -> Adapter:
-    def along(input: Any, axis: Any = None, name: str | None = None) -> Any:
-        return function(input, axis=axis)
-
-    return along
-
-
-def _concat(values: Any, axis: int, name: str = "concat") -> Any:
-    return ops.concatenate(values, axis=axis)
-
-
-def _stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
-    return ops.stack(values, axis=axis)
-
-
-def _reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
-    return ops.reshape(tensor, list(shape))
-
-
-def _zeros(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
-    return ops.zeros(list(shape), getattr(dtype, "name", dtype))
-
-
-def _ones(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
-    return ops.ones(list(shape), getattr(dtype, "name", dtype))
-
-
-def _fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> Any:
-    return ops.full(list(dims), value, getattr(value, "dtype", "float32" if isinstance(value, float) else "int32"))
-
-
-def _broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
-    return ops.broadcast_to(input, list(shape))
-
-
-def _range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Any:
-    start, limit = (0, start) if limit is None else (start, limit)
-    return ops.arange(start, limit, delta, getattr(dtype, "name", dtype))
-
-
-def _transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "transpose") -> Any:
-    return ops.transpose(a, perm)
-
-
-def _cast(x: Any, dtype: Any, name: str | None = None) -> Any:
-    return ops.cast(x, getattr(dtype, "name", dtype))
-
-
-def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, name: str | None = None) -> Any:
-    a = ops.swapaxes(a, -1, -2) if transpose_a else a
-    return ops.matmul(a, ops.swapaxes(b, -1, -2) if transpose_b else b)
-
-
-def _clip(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
-    return ops.clip(t, clip_value_min, clip_value_max)
-
-
-def _shape(input: Any, out_type: Any = None, name: str | None = None) -> Any:
-    return ops.shape(input)
-
-
-def _pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None) -> Any:
-    widths = [tuple(int(width) for width in pair) for pair in paddings]
-    if mode.upper() != "CONSTANT":
-        return ops.pad(tensor, widths, mode=mode.lower())
-    return ops.pad(tensor, widths, constant_values=constant_values)
-
-
-def _tile(input: Any, multiples: Any, name: str | None = None) -> Any:
-    return ops.tile(input, multiples)
-
-
-def _split(value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: str = "split") -> Any:
-    if isinstance(num_or_size_splits, int):
-        return ops.split(value, num_or_size_splits, axis=axis)
-    places = [sum(num_or_size_splits[: index + 1]) for index in range(len(num_or_size_splits) - 1)]
-    return ops.split(value, places, axis=axis)
-
-
-def _leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
-    return ops.leaky_relu(features, alpha)
-
-
-def _gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
-    return ops.gelu(features, approximate)
-
+from converters import tensorflow_adapters as adapters
+from converters.tensorflow_adapters import Adapter
 
 _UNARY = {
     "abs": ops.abs,
+    "acos": ops.arccos,
+    "asin": ops.arcsin,
+    "atan": ops.arctan,
+    "cos": ops.cos,
+    "cosh": ops.cosh,
     "exp": ops.exp,
+    "floor": ops.floor,
+    "logical_not": ops.logical_not,
+    "negative": ops.negative,
+    "round": ops.round,
+    "sigmoid": ops.sigmoid,
+    "sign": ops.sign,
+    "sin": ops.sin,
+    "sinh": ops.sinh,
     "sqrt": ops.sqrt,
     "square": ops.square,
+    "tan": ops.tan,
     "tanh": ops.tanh,
-    "sigmoid": ops.sigmoid,
-    "negative": ops.negative,
-    "identity": lambda x: x,
-    "stop_gradient": ops.stop_gradient,
 }
 _BINARY = {
     "add": ops.add,
-    "subtract": ops.subtract,
-    "multiply": ops.multiply,
     "divide": ops.divide,
+    "equal": ops.equal,
+    "greater": ops.greater,
+    "greater_equal": ops.greater_equal,
+    "less": ops.less,
+    "less_equal": ops.less_equal,
+    "logical_and": ops.logical_and,
+    "logical_or": ops.logical_or,
     "maximum": ops.maximum,
     "minimum": ops.minimum,
+    "multiply": ops.multiply,
+    "not_equal": ops.not_equal,
     "pow": ops.power,
+    "subtract": ops.subtract,
 }
-_REDUCTIONS = {"reduce_mean": ops.mean, "reduce_max": ops.max, "reduce_min": ops.min, "reduce_sum": ops.sum}
+_REDUCTIONS = {
+    "reduce_all": ops.all,
+    "reduce_any": ops.any,
+    "reduce_logsumexp": ops.logsumexp,
+    "reduce_max": ops.max,
+    "reduce_mean": ops.mean,
+    "reduce_min": ops.min,
+    "reduce_prod": ops.prod,
+    "reduce_sum": ops.sum,
+}
+_EVERYWHERE: dict[str, Adapter] = {  # in tf and in tf.math
+    **{name: adapters.unary(function) for name, function in _UNARY.items()},
+    **{name: adapters.binary(function) for name, function in _BINARY.items()},
+    **{name: adapters.reduction(function) for name, function in _REDUCTIONS.items()},
+    "add_n": adapters.add_n,
+    "argmax": adapters.place(ops.argmax),
+    "argmin": adapters.place(ops.argmin),
+    "cumsum": adapters.cumulative(ops.cumsum, 0),
+}
 
 _TOP: dict[str, Adapter] = {
-    **{name: _unary(function) for name, function in _UNARY.items()},
-    **{name: _binary(function) for name, function in _BINARY.items()},
-    **{name: _reduction(function) for name, function in _REDUCTIONS.items()},
-    "broadcast_to": _broadcast_to,
-    "cast": _cast,
-    "clip_by_value": _clip,
-    "concat": _concat,
-    "fill": _fill,
-    "ones": _ones,
-    "range": _range,
-    "zeros": _zeros,
-    "expand_dims": _axis_of(ops.expand_dims),
-    "matmul": _matmul,
-    "pad": _pad,
-    "reshape": _reshape,
-    "shape": _shape,
-    "split": _split,
-    "squeeze": _axis_of(ops.squeeze),
-    "stack": _stack,
-    "tile": _tile,
-    "transpose": _transpose,
+    **_EVERYWHERE,
+    "argsort": adapters.argsort,
+    "broadcast_to": adapters.broadcast_to,
+    "cast": adapters.cast,
+    "clip_by_value": adapters.clip,
+    "concat": adapters.concat,
+    "convert_to_tensor": adapters.convert,
+    "einsum": adapters.einsum,
+    "ensure_shape": adapters.same,
+    "expand_dims": adapters.axis_of(ops.expand_dims),
+    "fill": adapters.fill,
+    "gather": adapters.gather,
+    "identity": adapters.unary(lambda x: x),
+    "matmul": adapters.matmul,
+    "norm": adapters.norm,
+    "one_hot": adapters.one_hot,
+    "ones": adapters.ones,
+    "ones_like": adapters.like(ops.ones_like),
+    "pad": adapters.pad,
+    "range": adapters.range_,
+    "repeat": adapters.repeat,
+    "reshape": adapters.reshape,
+    "reverse": adapters.reverse,
+    "roll": adapters.roll,
+    "shape": adapters.shape,
+    "slice": adapters.slice_,
+    "sort": adapters.sort,
+    "split": adapters.split,
+    "squeeze": adapters.axis_of(ops.squeeze),
+    "stack": adapters.stack,
+    "stop_gradient": adapters.unary(ops.stop_gradient),
+    "tensordot": adapters.tensordot,
+    "tile": adapters.tile,
+    "transpose": adapters.transpose,
+    "unstack": adapters.unstack,
+    "where": adapters.where,
+    "zeros": adapters.zeros,
+    "zeros_like": adapters.like(ops.zeros_like),
 }
 _NN: dict[str, Adapter] = {
-    "relu": _unary(ops.relu),
-    "relu6": _unary(ops.relu6),
-    "elu": _unary(ops.elu),
-    "selu": _unary(ops.selu),
-    "silu": _unary(ops.silu),
-    "swish": _unary(ops.silu),
-    "softplus": _unary(ops.softplus),
-    "sigmoid": _unary(ops.sigmoid),
-    "tanh": _unary(ops.tanh),
-    "leaky_relu": _leaky_relu,
-    "gelu": _gelu,
-    "softmax": _softmax(ops.softmax),
-    "log_softmax": _softmax(ops.log_softmax),
+    "avg_pool": adapters.pool(ops.average_pool),
+    "avg_pool2d": adapters.pool(ops.average_pool),
+    "batch_normalization": adapters.batch_normalization,
+    "bias_add": adapters.bias_add,
+    "conv1d": adapters.conv1d,
+    "conv2d": adapters.conv2d,
+    "depth_to_space": adapters.blocks(ops.depth_to_space),
+    "depthwise_conv2d": adapters.depthwise_conv2d,
+    "elu": adapters.unary(ops.elu),
+    "embedding_lookup": adapters.embedding,
+    "gelu": adapters.gelu,
+    "l2_normalize": adapters.l2_normalize,
+    "leaky_relu": adapters.leaky_relu,
+    "log_softmax": adapters.softmax(ops.log_softmax),
+    "max_pool": adapters.pool(ops.max_pool),
+    "max_pool2d": adapters.pool(ops.max_pool),
+    "moments": adapters.moments,
+    "relu": adapters.unary(ops.relu),
+    "relu6": adapters.unary(ops.relu6),
+    "selu": adapters.unary(ops.selu),
+    "sigmoid": adapters.unary(ops.sigmoid),
+    "silu": adapters.unary(ops.silu),
+    "softmax": adapters.softmax(ops.softmax),
+    "softplus": adapters.unary(ops.softplus),
+    "softsign": adapters.unary(ops.softsign),
+    "space_to_depth": adapters.blocks(ops.space_to_depth),
+    "swish": adapters.unary(ops.silu),
+    "tanh": adapters.unary(ops.tanh),
+    "top_k": adapters.top_k,
 }
 _MATH: dict[str, Adapter] = {
-    **{name: _TOP[name] for name in (*_UNARY, *_BINARY, *_REDUCTIONS) if name not in ("identity", "stop_gradient")},
-    "log": _unary(ops.log),
-    "rsqrt": _unary(ops.rsqrt),
-    "reciprocal": _unary(ops.reciprocal),
-    "erf": _unary(ops.erf),
-    "softplus": _unary(ops.softplus),
+    **_EVERYWHERE,
+    "ceil": adapters.unary(ops.ceil),
+    "cumprod": adapters.cumulative(ops.cumprod, 1),
+    "divide_no_nan": adapters.binary(ops.divide_no_nan),
+    "erf": adapters.unary(ops.erf),
+    "expm1": adapters.unary(ops.expm1),
+    "floordiv": adapters.binary(ops.floor_divide),
+    "floormod": adapters.binary(ops.mod),
+    "is_finite": adapters.unary(ops.isfinite),
+    "is_inf": adapters.unary(ops.isinf),
+    "is_nan": adapters.unary(ops.isnan),
+    "l2_normalize": adapters.l2_normalize,
+    "log": adapters.unary(ops.log),
+    "log1p": adapters.unary(ops.log1p),
+    "log_sigmoid": adapters.unary(ops.log_sigmoid),
+    "log_softmax": adapters.softmax(ops.log_softmax),
+    "mod": adapters.binary(ops.mod),
+    "reciprocal": adapters.unary(ops.reciprocal),
+    "reduce_std": adapters.reduction(ops.std),
+    "reduce_variance": adapters.reduction(ops.var),
+    "rsqrt": adapters.unary(ops.rsqrt),
+    "softmax": adapters.softmax(ops.softmax),
+    "softplus": adapters.unary(ops.softplus),
+    "squared_difference": adapters.binary(lambda x, y: ops.square(ops.subtract(x, y))),
+    "top_k": adapters.top_k,
+}
+_LINALG: dict[str, Adapter] = {
+    "einsum": adapters.einsum,
+    "l2_normalize": adapters.l2_normalize,
+    "matmul": adapters.matmul,
+    "matrix_transpose": adapters.matrix_transpose,
+    "norm": adapters.norm,
+    "tensordot": adapters.tensordot,
+}
+_IMAGE: dict[str, Adapter] = {
+    "adjust_brightness": adapters.adjust_brightness,
+    "central_crop": adapters.central_crop,
+    "crop_to_bounding_box": adapters.crop,
+    "flip_left_right": adapters.flip(-2),
+    "flip_up_down": adapters.flip(-3),
+    "hsv_to_rgb": adapters.image(ops.image.hsv_to_rgb),
+    "resize": adapters.resize,
+    "rgb_to_grayscale": adapters.image(ops.image.rgb_to_grayscale),
+    "rgb_to_hsv": adapters.image(ops.image.rgb_to_hsv),
+}
+_KERAS_BACKEND: dict[str, Adapter] = {
+    "all": ops.all,
+    "any": ops.any,
+    "argmax": adapters.k_arg(ops.argmax),
+    "argmin": adapters.k_arg(ops.argmin),
+    "batch_flatten": adapters.k_batch_flatten,
+    "concatenate": ops.concatenate,
+    "dot": ops.dot,
+    "gather": adapters.gather,
+    "max": ops.max,
+    "mean": ops.mean,
+    "min": ops.min,
+    "prod": ops.prod,
+    "repeat_elements": ops.repeat,
+    "resize_images": adapters.k_resize_images,
+    "softmax": ops.softmax,
+    "std": ops.std,
+    "sum": ops.sum,
+    "switch": adapters.k_switch,
+    "var": ops.var,
 }
 
 
@@ -216,5 +227,14 @@ def redirections() -> list[tuple[Any, str, Adapter]]:
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return []
-    tables = ((tf, _TOP), (tf.nn, _NN), (tf.math, _MATH))
+    tables: tuple[tuple[Any, dict[str, Adapter]], ...] = (
+        (tf, _TOP),
+        (tf.nn, _NN),
+        (tf.math, _MATH),
+        (tf.linalg, _LINALG),
+        (tf.image, _IMAGE),
+    )
+    backend = sys.modules.get("keras._tf_keras.keras.backend")  # tf.keras.backend, where something has looked at it
+    if backend is not None:
+        tables = (*tables, (backend, _KERAS_BACKEND))
     return [(module, name, adapter) for module, table in tables for name, adapter in table.items()]
