@@ -75,8 +75,10 @@ def check(recipe: Recipe, model: onnx_ir.Model) -> None:
     another operator, or both of them.
     """
     from engines.graphs import compute_nodes
+    from engines.lint import require_unquantized
 
     _check_once(recipe)
+    require_unquantized(model, "graph")
     nodes = {node.name for node in model.graph}
     named = {layer.name for layer in recipe.layers}
     if unknown := sorted(named - nodes):

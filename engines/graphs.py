@@ -156,21 +156,22 @@ def compute_nodes(model: ir.Model) -> Iterator[ir.Node]:
 
 
 def weights_of(node: ir.Node) -> Weights | None:
-    """The weight of a compute node, or None where both operands are computed (attention) or the weight comes first.
-
-    Output channels: axis 0 of a Conv (M, C/group, …), 1 of a ConvTranspose (C, M/group, …), the last of a MatMul (…, K,
-    N), 1 of a Gemm (K, N), or 0 where transB is set (N, K). ONNX operator specifications.
-    """
+    """The weight of a compute node, or None where both operands are computed (attention) or the weight comes first."""
     array = constant(node.inputs[1]) if len(node.inputs) > 1 else None
     if array is None or not np.issubdtype(array.dtype, np.floating):
         return None
-    if node.op_type == "Conv":
-        axis = 0
-    elif node.op_type == "Gemm":
-        axis = 0 if attribute(node, "transB", 0) else 1
-    else:
-        axis = 1 if node.op_type == "ConvTranspose" else array.ndim - 1
-    return Weights(1, array.astype(np.float32), axis)
+    return Weights(1, array.astype(np.float32), output_axis(node, array.ndim))
+
+
+def output_axis(node: ir.Node, rank: int) -> int:
+    """The axis of the output channels in a compute node's weight of that rank.
+
+    0 of a Conv (M, C/group, …), 1 of a ConvTranspose (C, M/group, …), the last of a MatMul (…, K, N), 1 of a Gemm (K,
+    N), or 0 where transB is set (N, K). ONNX operator specifications.
+    """
+    if node.op_type == "Gemm":
+        return 0 if attribute(node, "transB", 0) else 1
+    return {"Conv": 0, "ConvTranspose": 1}.get(node.op_type, rank - 1)
 
 
 def attribute(node: ir.Node, name: str, default: int) -> int:

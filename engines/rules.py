@@ -12,6 +12,7 @@ from engines.calibration.ranges import Ranges
 from engines.fp16 import SMALLEST_NORMAL, kept_high
 from engines.graphs import Weights, compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
+from engines.lint import require_unquantized
 from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
 
 NEGLIGIBLE = 2.0**-14
@@ -32,6 +33,7 @@ def decide(source: object, precision: str, calibration: object) -> Recipe:
 
         source = convert(source)
     model = load(source)
+    require_unquantized(model, "graph")
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
         return Recipe(precision, precision, tuple(layers))

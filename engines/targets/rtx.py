@@ -53,9 +53,12 @@ class Rtx:
 
         from engines.apply import applied
         from engines.layer_table import read_builder
+        from engines.lint import lint
         from engines.targets.ladder import realised
 
-        graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
+        typed = applied(recipe, model, self.name)
+        lint(typed, recipe)
+        graph = onnx_ir.to_proto(typed).SerializeToString()
         built, capabilities, notes = _build_for_most(graph, model, recipe, profile)
         if not built.layers:
             raise BuildError(

@@ -62,10 +62,13 @@ class TensorRT:
         import onnx_ir
 
         from engines.apply import applied
+        from engines.lint import lint
         from engines.targets import nvidia
         from engines.targets.ladder import read_failure, realised
 
-        graph = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
+        typed = applied(recipe, model, self.name)
+        lint(typed, recipe)
+        graph = onnx_ir.to_proto(typed).SerializeToString()
         try:
             built = nvidia.build(trt, graph, profile)
         except nvidia.Failure as failure:
