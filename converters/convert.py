@@ -73,8 +73,9 @@ def convert_model(
     model = in_keras_3(model)
     _check_arguments(model, opset, input_layout, exporter)
     from converters.keras_internals import float32_policies
+    from converters.untouched import untouched
 
-    with float32_policies(model):
+    with untouched(model), float32_policies(model):
         return _convert(model, opset, input_layout, exporter, shapes)
 
 

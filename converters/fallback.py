@@ -118,7 +118,20 @@ def _writes(state: Any, variables: Sequence[Any]) -> list[str]:
     graph = tf.compat.v1.get_default_graph().as_graph_def(add_shapes=False)
     kinds = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
     assigning = ("Assign", "ResourceScatter", "ResourceApply")
-    return written + sorted(f"a tf.Variable ({kind})" for kind in kinds if kind.startswith(assigning))
+    random = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
+    return (
+        written
+        + sorted(f"a tf.Variable ({kind})" for kind in kinds if kind.startswith(assigning))
+        + sorted(f"TensorFlow's random state ({kind})" for kind in kinds if kind.startswith(random))
+    )
+
+
+def _constants() -> list[tuple[str, bytes]]:
+    """The operations of the graph just written, with the values of its constants."""
+    import tensorflow as tf
+
+    nodes = tf.compat.v1.get_default_graph().as_graph_def(add_shapes=False).node
+    return [(node.op, node.attr["value"].SerializeToString() if node.op == "Const" else b"") for node in nodes]
 
 
 def _from_function(
@@ -126,17 +139,20 @@ def _from_function(
 ) -> onnx.ModelProto:
     """Exports a function of tensors with tf2onnx.
 
-    Raises ConversionError where tf2onnx cannot, or where the function writes to ``variables`` or to a tf.Variable.
+    Raises ConversionError where tf2onnx cannot, where the function writes to ``variables`` or to a tf.Variable, draws
+    random numbers, or does not do the same when it is run again.
     """
     import tensorflow as tf
     import tf2onnx
 
     written: list[str] = []
+    seen: list[list[tuple[str, bytes]]] = []
 
     def stateless(*values: Any) -> Any:
         with keras.StatelessScope() as state:
             outputs = function(*values)
         written.extend(_writes(state, variables))
+        seen.append(_constants())
         return tree.flatten(outputs)
 
     signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in specs]
@@ -145,13 +161,14 @@ def _from_function(
         model, _ = tf2onnx.convert.from_function(
             tf.function(stateless), input_signature=signature, opset=min(opset, 18)
         )
+        tf.function(stateless).get_concrete_function(*signature)
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         failure = error
     if written:
         raise ConversionError(
             "the layer changes its own state at inference, which an engine cannot do",
             where=where,
-            found="writes to " + ", ".join(written),
+            found="writes to " + ", ".join(dict.fromkeys(written)),
             fix="set stateful=False, or pass the state in and out",
         )
     if failure is not None:
@@ -161,6 +178,12 @@ def _from_function(
             found=why,
             fix="write it with keras.ops, or register a lowering (docs/extending.md)",
         ) from failure
+    if seen[0] != seen[-1]:
+        raise ConversionError(
+            "the layer's code does not do the same at each call, so one call of it would be frozen into the graph",
+            where=where,
+            fix="keep no state in attributes of a layer, and draw no random numbers at inference",
+        )
     assert isinstance(model, onnx.ModelProto)
     return model
 

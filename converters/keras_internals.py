@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras.src import backend, ops
 from keras.src.activations import activations
+from keras.src.backend.common import global_state
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.layers import layer as layer_module
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
@@ -72,8 +73,11 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     """The KerasTensors that an operation gives, by Keras's rule, but for the operations whose rule is wrong.
 
     Einsum's takes no letter that only the ellipsis of another operand has, and mixes up axes of equal letters;
-    attention's gives the values' size as the queries'; normalization's gives float32 for any float.
+    attention's gives the values' size as the queries'; normalization's gives float32 for any float; adaptive pooling's
+    keeps a spatial axis.
     """
+    if isinstance(operation, nn.AdaptiveAveragePool | nn.AdaptiveMaxPool):
+        return _adaptive_spec(operation, args[0] if args else kwargs["inputs"])
     spec = operation.compute_output_spec(*args, **kwargs)
     if isinstance(operation, numpy.Einsum):
         shape = equation.result_shape(operation.subscripts, [tuple(x.shape) for x in args])
@@ -84,6 +88,14 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(operation, nn.Normalize):
         return keras.KerasTensor(spec.shape, dtype=backend.result_type(args[0].dtype, float))
     return spec
+
+
+def _adaptive_spec(operation: Any, x: Any) -> Any:
+    count = len(x.shape) - 2
+    sizes = (operation.output_size,) * count if isinstance(operation.output_size, int) else operation.output_size
+    last = (operation.data_format or keras.config.image_data_format()) == "channels_last"
+    shape = (x.shape[0], *sizes, x.shape[-1]) if last else (*x.shape[:2], *sizes)
+    return keras.KerasTensor(shape, dtype=x.dtype)
 
 
 def input_structure(model: Any) -> Any:
@@ -186,6 +198,24 @@ def symbolic_calls(
         encode = tf_utils.tf_encode_categorical_inputs
         replace(tf_utils, "tf_encode_categorical_inputs", redirect("", encode, _no_fast_path))
         yield
+
+
+@contextlib.contextmanager
+def global_state_kept() -> Iterator[None]:
+    """Puts back what Keras keeps for the thread: automatic names, the default random seed, settings. One at a time."""
+    trackers = (global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER)
+    with _LOCK:
+        kept = [dict(vars(tracker)) for tracker in trackers]
+        names = dict(kept[0].get("object_name_uids") or {})
+        try:
+            yield
+        finally:
+            for tracker, before in zip(trackers, kept, strict=True):
+                vars(tracker).clear()
+                vars(tracker).update(before)
+            if "object_name_uids" in kept[0]:
+                kept[0]["object_name_uids"].clear()
+                kept[0]["object_name_uids"].update(names)
 
 
 def _places() -> dict[str, list[tuple[Any, str]]]:

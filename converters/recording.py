@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, tree
 from keras.layers import Layer
 
 from converters import keras_internals
 from converters.registry import has_own_dtype, why_unknown
 from deploy.errors import ConversionError
+
+TOO_MANY = 2**31
+"""Sizes are 32-bit numbers in TensorRT, so no tensor may have this many elements."""
 
 Rule = Callable[..., Any]
 """How an operation is traced that is not simply recorded: called as ``rule(recorder, operation, *args, **kwargs)``."""
@@ -87,6 +91,7 @@ class Recorder:
     layers: list[LayerCall] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
     unknown: Any = None  # the operation that nothing lowers, until the layer around it is recorded
+    fatal: ConversionError | None = None  # what no other way of converting the layer could mend
     failure: ConversionError | None = None  # of the innermost layer: on the way out Keras wraps it in errors of its own
 
     def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,13 +99,7 @@ class Recorder:
             rule = self.rule_of(operation, *args, **kwargs)
             if rule is not None:
                 return rule(self, operation, *args, **kwargs)
-            if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
-                self.unknown = operation
-                raise ConversionError(why_unknown(operation))
-            opening = self.opening_of(operation)
-            if opening is not None:
-                return self._compose(opening, operation, args, kwargs)
-            return self._record(operation, args, kwargs)
+            return self.plain(operation, *args, **kwargs)
         self.scope.append(operation.name)
         try:
             why, unknown = "", None
@@ -146,9 +145,15 @@ class Recorder:
         self.calls.append(Call(operation, captured, {}, outputs, self.path, bodies=tuple(bodies)))
         return outputs
 
-    def record_plain(self, operation: Any, *args: Any) -> Any:
-        """Adds a call of a Keras operation as it is."""
-        return self._record(operation, args, {})
+    def plain(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Records an operation that no rule is needed for, or what it consists of."""
+        if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
+            self.unknown = operation
+            raise ConversionError(why_unknown(operation))
+        opening = self.opening_of(operation)
+        if opening is not None:
+            return self._compose(opening, operation, args, kwargs)
+        return self._record(operation, args, kwargs)
 
     def _compose(
         self, opening: Callable[..., Any], operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -188,6 +193,8 @@ class Recorder:
         try:
             outputs = call(*args, **kwargs)
         except Exception as error:  # the user's own code may raise anything
+            if self.fatal is not None:
+                raise self.fatal from error
             why = reason(error)
         else:
             if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
@@ -200,10 +207,23 @@ class Recorder:
     def _record(
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None
     ) -> Any:
+        self._refuse_large(args, kwargs)
         outputs = self._spec(operation, args, kwargs, why)
         args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
         self.calls.append(Call(operation, args, kwargs, outputs, self.path, why, unknown))
         return outputs
+
+    def _refuse_large(self, *structure: Any) -> None:
+        for value in tree.flatten(structure):
+            if isinstance(value, np.ndarray) and value.size >= TOO_MANY:
+                self.fatal = ConversionError(
+                    f"a constant of {value.size} elements is too large for a graph",
+                    where=f"layer '{self.path}'" if self.path else "the model",
+                    expected=f"fewer than {TOO_MANY}",
+                    found=f"{value.shape} {value.dtype}",
+                    fix="broadcast a smaller one in the model",
+                )
+                raise self.fatal
 
     def _spec(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "") -> Any:
         """The KerasTensors that an operation or layer gives; abstract evaluation where an own shape rule fails."""

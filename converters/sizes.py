@@ -49,6 +49,14 @@ class Into:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """A tensor as it is, once its unknown size of ``axis`` is seen to be another tensor's."""
+
+    axis: int
+    name = "alike"
+
+
+@dataclass(frozen=True)
 class Range:
     """``arange(start, stop, step)`` with scalars of the graph, of a dtype."""
 
@@ -160,11 +168,11 @@ def reshape(recorder: Recorder, operation: Any, x: Any) -> Any:
     target = tuple(operation.newshape) if isinstance(operation.newshape, list | tuple) else (operation.newshape,)
     unknown = [i for i, size in enumerate(target) if not isinstance(size, int | np.integer)]
     if not unknown:
-        return recorder.record_plain(operation, x)
+        return recorder.plain(operation, x)
     if any(target[i] is None for i in unknown):  # of a shape that Keras gave as it is: one of them is what remains
         if len(unknown) == 1 and -1 not in target:
             return ops.reshape(x, tuple(-1 if size is None else int(size) for size in target))
-        return recorder.record_plain(operation, x)
+        return recorder.plain(operation, x)
     if len(unknown) == 1 and -1 not in target:  # what remains
         return ops.reshape(x, tuple(-1 if i in unknown else int(size) for i, size in enumerate(target)))
     known = list(target)
@@ -187,6 +195,28 @@ def broadcast_to(recorder: Recorder, x: Any, target: Any) -> Any:
     return _into(
         recorder, "broadcast", x, target, [int(s) if isinstance(s, int | np.integer) else None for s in target]
     )
+
+
+def slice_(recorder: Recorder, x: Any, starts: Any, lengths: Sequence[Any]) -> Any:
+    """``slice``, of whole axes where their own unknown size is asked for."""
+    parts = []
+    for axis, (start, size) in enumerate(zip(starts, lengths, strict=True)):
+        if isinstance(size, Size):
+            if size.tensor is not x or size.axis != axis or size.times != 1 or int(start) != 0:
+                raise ConversionError("a slice of an unknown size", fix="give the input's sizes with --shapes")
+            parts.append(slice(None))
+        else:
+            parts.append(slice(int(start), int(start) + int(size)))
+    return x[tuple(parts)]
+
+
+def slice_update(recorder: Recorder, operation: Any, inputs: Any, start_indices: Any, updates: Any) -> Any:
+    """Traces a SliceUpdate: along an unknown size it must be the whole axis that is updated."""
+    for axis, (size, count) in enumerate(zip(inputs.shape, updates.shape, strict=True)):
+        if size is None and count is None:
+            spec = KerasTensor(tuple(updates.shape), keras.backend.standardize_dtype(updates.dtype))
+            updates = recorder.record(Alike(axis), (updates, inputs), spec)
+    return recorder.plain(operation, inputs, start_indices, updates)
 
 
 def tile(recorder: Recorder, x: Any, repeats: Any) -> Any:

@@ -25,7 +25,7 @@ def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:
     keys = [_index(item) for item in (key if isinstance(key, tuple | list) else [key])]
     places = [place for place, item in enumerate(keys) if isinstance(item, KerasTensor)]
     if len(places) != 1:
-        return recorder.record_plain(operation, x, tuple(keys))
+        return recorder.plain(operation, x, tuple(keys))
     (place,) = places
     index, keys[place] = keys[place], slice(None)
     if any(item is Ellipsis for item in keys[:place]):
@@ -34,7 +34,7 @@ def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:
     else:
         kept = sum(not isinstance(item, int) for item in keys[:place])
     if any(item != slice(None) for item in keys if item is not Ellipsis):
-        x = recorder.record_plain(operation, x, tuple(keys))
+        x = recorder.plain(operation, x, tuple(keys))
     return ops.take(x, index, axis=kept)
 
 
@@ -53,10 +53,16 @@ def _with_sizes(attribute: str, function: Callable[..., Any]) -> Rule:
     def rule(recorder: Recorder, operation: Any, x: Any) -> Any:
         given = getattr(operation, attribute)
         if not sizes.has_size(given):
-            return recorder.record_plain(operation, x)
+            return recorder.plain(operation, x)
         return function(recorder, operation, x, given)
 
     return rule
+
+
+def _slice(recorder: Recorder, operation: Any, x: Any, start_indices: Any) -> Any:
+    if not sizes.has_size(operation.shape):
+        return recorder.plain(operation, x, start_indices)
+    return sizes.slice_(recorder, x, start_indices, operation.shape)
 
 
 RULES: dict[type, Rule] = {
@@ -65,6 +71,8 @@ RULES: dict[type, Rule] = {
     core.ForiLoop: control_flow.fori_loop,
     core.Map: control_flow.map_,
     core.Scan: control_flow.scan,
+    core.Slice: _slice,
+    core.SliceUpdate: sizes.slice_update,
     core.Switch: control_flow.switch,
     core.VectorizedMap: control_flow.vectorized_map,
     core.WhileLoop: control_flow.while_loop,

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, tree
 
-from converters import keras_internals, substitutes
+from converters import keras_internals, repeatable, substitutes
 from converters.recording import Body, Call, LayerCall, Recorder, Weight, reason
 from deploy.errors import ConversionError
 
@@ -79,6 +79,10 @@ def trace(
     inputs = input_tensors(model, shapes)
     recorder = Recorder(is_leaf, is_known, opening_of, substitutes.rule_of)
     outputs = _run(model, inputs, recorder)
+    if repeatable.has_own_code(model):
+        again = Recorder(is_leaf, is_known, opening_of, substitutes.rule_of)
+        _run(model, input_tensors(model, shapes), again)
+        _refuse_differences(model, recorder, again)
     root = recorder.calls[-1] if recorder.calls else None
     if root is not None and root.operation is model:
         raise ConversionError(
@@ -108,7 +112,7 @@ def _run(model: Any, inputs: Any, recorder: Recorder) -> Any:
             outputs = model(inputs, training=False)
     except Exception as error:  # the user's own code may raise anything
         unknown = ConversionError("the model cannot be called", where=_name(model), found=reason(error))
-        raise (recorder.failure or unknown) from error
+        raise (recorder.fatal or recorder.failure or unknown) from error
     if state.state_mapping:
         raise ConversionError(
             "the model changes its own state at inference, which an engine cannot do",
@@ -117,6 +121,17 @@ def _run(model: Any, inputs: Any, recorder: Recorder) -> Any:
             fix="set stateful=False, pass training=False down to the random layers, or pass the state in and out",
         )
     return outputs
+
+
+def _refuse_differences(model: Any, first: Recorder, second: Recorder) -> None:
+    difference = repeatable.first_difference(first.calls, second.calls)
+    if difference is not None:
+        raise ConversionError(
+            "the model's code does not do the same at each call, so one call of it would be frozen into the graph",
+            where=_name(model),
+            found=difference,
+            fix="keep no state in attributes of a layer, and draw no random numbers at inference",
+        )
 
 
 def written_variables(state: Any, variables: Sequence[Any]) -> list[str]:
@@ -168,6 +183,13 @@ def _input(tensor: KerasTensor, name: str, shapes: Mapping[str, Sequence[int | N
                 fix="give a size only where the model has None",
             )
         shape = given
+    if getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False):
+        kind = "sparse" if tensor.sparse else "ragged"
+        raise ConversionError(
+            f"a {kind} input cannot be converted, an engine takes dense tensors",
+            where=f"input '{name}'",
+            fix=f"make the {kind} values dense before the model, padded where they are of different lengths",
+        )
     if tensor.dtype in ("string", "complex64", "complex128"):
         raise ConversionError(f"an input of dtype {tensor.dtype} cannot be converted", where=f"input '{name}'")
     return KerasTensor(shape, dtype=tensor.dtype, name=name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import KerasTensor
 
 from converters import layout
 from converters.keras_internals import nn
@@ -27,24 +28,42 @@ def per_axis(value: int | Sequence[int], count: int) -> list[int]:
 
 
 def padding(
-    g: Builder, mode: str, sizes: Sequence[int | None], window: Sequence[int], strides: Sequence[int]
+    g: Builder,
+    mode: str,
+    sizes: Sequence[int | None],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """ONNX attributes for Keras's ``valid`` and ``same``; explicit pads where the sizes are known.
+    """ONNX attributes for Keras's ``valid`` and ``same``; explicit pads where the sizes or the strides allow it.
 
     TensorFlow's rule for ``same``: output = ceil(size / stride), and the smaller half of the padding comes first.
-    ``window`` is the dilated kernel size.
+    ``window`` is the dilated kernel size. Raises ConversionError for a padding that depends on an unknown size in a way
+    that ONNX's ``auto_pad`` (as ONNX Runtime has it) cannot express: dilation, or a stride above the window.
     """
     if mode == "valid":
         return {}
-    if any(size is None for size in sizes):
+    totals = [
+        max(span - 1, 0) if stride == 1 else 0 if span == 1 else None if size is None else _total(size, span, stride)
+        for size, span, stride in zip(sizes, window, strides, strict=True)
+    ]
+    if None in totals:
+        if set(dilations) - {1} or any(span < stride for span, stride in zip(window, strides, strict=True)):
+            raise ConversionError(
+                "the padding depends on an unknown size",
+                where=g.where,
+                found=f"sizes {tuple(sizes)}, window {tuple(window)}, strides {tuple(strides)}",
+                fix="give the input's sizes with --shapes",
+            )
         return {"auto_pad": "SAME_UPPER"}
-    begin, end = [], []
-    for size, span, stride in zip(sizes, window, strides, strict=True):
-        assert size is not None
-        total = max((-(-size // stride) - 1) * stride + span - size, 0)
-        begin.append(total // 2)
-        end.append(total - total // 2)
+    begin = [(total or 0) // 2 for total in totals]
+    end = [(total or 0) - front for total, front in zip(totals, begin, strict=True)]
     return {"pads": [*begin, *end]} if any(begin + end) else {}
+
+
+def _total(size: int, span: int, stride: int) -> int:
+    """How much ``same`` pads an axis."""
+    return max((-(-size // stride) - 1) * stride + span - size, 0)
 
 
 def _spans(sizes: Sequence[int], dilations: Sequence[int]) -> list[int]:
@@ -72,7 +91,7 @@ def _convolve(g: Builder, op: Any, x: Tensor, kernel_shape: Sequence[int], weigh
         strides=strides if set(strides) != {1} else None,
         dilations=dilations if set(dilations) != {1} else None,
         group=groups if groups > 1 else None,
-        **padding(g, op.padding, spatial, _spans(kernel_shape, dilations), strides),
+        **padding(g, op.padding, spatial, _spans(kernel_shape, dilations), strides, dilations),
     )
     return Tensor(value, order)
 
@@ -129,8 +148,7 @@ def conv_transpose(g: Builder, op: Any, inputs: Tensor, kernel: Operand) -> Tens
     strides, dilations = per_axis(op.strides, rank - 2), per_axis(op.dilation_rate, rank - 2)
     spans = _spans(array.shape[:-2], dilations)
     begin, end, extra = [], [], []
-    for place, axis in enumerate(order[2:]):
-        cut = _cut(g, op, x.shape[axis], g.out.shape[axis], place, strides[place], spans[place])
+    for cut in _cuts(op, inputs, array, order[2:], strides, spans):
         front = max(cut, 0) // 2 if op.padding == "same" else 0
         begin.append(front)
         end.append(max(cut, 0) - front)
@@ -149,13 +167,14 @@ def conv_transpose(g: Builder, op: Any, inputs: Tensor, kernel: Operand) -> Tens
     return Tensor(value, order)
 
 
-def _cut(g: Builder, op: Any, size: int | None, output: int | None, place: int, stride: int, span: int) -> int:
-    """How much longer the full transposed convolution is than the output; independent of an unknown size."""
-    if size is not None and output is not None:
-        return stride * (size - 1) + span - output
-    if op.output_padding is not None:
-        raise ConversionError("output_padding needs a known input size", where=g.where, fix="give it with --shapes")
-    return span - stride if op.padding == "same" else min(span - stride, 0)
+def _cuts(
+    op: Any, inputs: Tensor, kernel: Array, axes: Sequence[int], strides: list[int], spans: list[int]
+) -> list[int]:
+    """How much longer the full transposed convolution is than Keras's output, by axis: the same for any size."""
+    shape = tuple(64 if size is None else size for size in inputs.shape)
+    output = op.compute_output_spec(KerasTensor(shape), KerasTensor(kernel.shape)).shape
+    full = [stride * (shape[axis] - 1) + span for axis, stride, span in zip(axes, strides, spans, strict=True)]
+    return [length - int(output[axis]) for length, axis in zip(full, axes, strict=True)]
 
 
 def _constant_kernel(g: Builder, kernel: Operand) -> Array:

@@ -1,14 +1,19 @@
-"""Maximum and average pooling of one to three dimensions; both data formats."""
+"""Maximum and average pooling of one to three dimensions, adaptive too; both data formats."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from converters import layout
 from converters.keras_internals import nn
 from converters.lowering import Builder, Tensor
 from converters.lowerings.convolution import channel_axis, padding, per_axis
 from converters.registry import lowers
+from deploy.errors import ConversionError
 
 
 @lowers(nn.MaxPool, nn.AveragePool)
@@ -27,3 +32,54 @@ def pool(g: Builder, op: Any, inputs: Tensor) -> Tensor:
         **padding(g, op.padding, [x.shape[axis] for axis in order[2:]], window, strides),
     )
     return Tensor(value, order)
+
+
+@lowers(nn.AdaptiveAveragePool, nn.AdaptiveMaxPool)
+def adaptive_pool(g: Builder, op: Any, inputs: Tensor) -> Tensor:
+    """Window i of n over a size goes from floor(i * size / n) to ceil((i + 1) * size / n).
+
+    One pooling node where all windows of each axis are alike and equally far apart; else axis by axis: a pooling for
+    each length of window, at every place, and a Gather of those that count.
+    """
+    op_type = "MaxPool" if isinstance(op, nn.AdaptiveMaxPool) else "AveragePool"
+    order = layout.channels_first(inputs.rank, channel_axis(op, inputs.rank))
+    x = g.arrange(inputs, order)
+    spatial = order[2:]
+    windows = []
+    for size, count in zip((x.shape[axis] for axis in spatial), per_axis(op.output_size, len(spatial)), strict=True):
+        if size is None:
+            raise ConversionError(
+                "adaptive pooling needs a known size", where=g.where, fix="give the input's sizes with --shapes"
+            )
+        windows.append([(i * size // count, -(-(i + 1) * size // count)) for i in range(count)])
+    strides = [_stride(places) for places in windows]
+    if None not in strides:
+        kernel = [places[0][1] - places[0][0] for places in windows]
+        return Tensor(g.op(op_type, x.value, kernel_shape=kernel, strides=strides), order)
+    value = x.value
+    for axis, places in enumerate(windows):
+        value = _pool_axis(g, op_type, value, axis, len(spatial), places)
+    return Tensor(value, order)
+
+
+def _stride(places: Sequence[tuple[int, int]]) -> int | None:
+    """How far apart windows of one length are that begin at 0, or None where they differ."""
+    steps = {b[0] - a[0] for a, b in itertools.pairwise(places)} or {1}
+    lengths = {end - start for start, end in places}
+    return steps.pop() if len(steps) == len(lengths) == 1 else None
+
+
+def _pool_axis(g: Builder, op_type: str, value: Any, axis: int, count: int, places: Sequence[tuple[int, int]]) -> Any:
+    """Pools one spatial axis by windows of their own lengths."""
+    size = value.shape[2 + axis]
+    parts: list[Any] = []
+    offsets: dict[int, int] = {}
+    for length in sorted({end - start for start, end in places}):
+        kernel = [length if a == axis else 1 for a in range(count)]
+        offsets[length] = sum(part.shape[2 + axis] for part in parts)
+        parts.append(g.op(op_type, value, kernel_shape=kernel, strides=[1] * count) if length > 1 else value)
+    joined = g.op("Concat", *parts, axis=2 + axis) if len(parts) > 1 else parts[0]
+    indices = [offsets[end - start] + start for start, end in places]
+    if indices == list(range(size)):
+        return joined
+    return g.op("Gather", joined, np.asarray(indices, np.int64), axis=2 + axis)

@@ -31,8 +31,6 @@ refuses(
     image.MapCoordinates,
     image.PerspectiveTransform,
     image.ScaleAndTranslate,
-    nn.AdaptiveAveragePool,
-    nn.AdaptiveMaxPool,
     nn.Fold,
     nn.Unfold,
 )

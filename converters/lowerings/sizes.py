@@ -11,7 +11,7 @@ from converters import layout
 from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.registry import lowers
-from converters.sizes import Into, Part, Range, SizeOf
+from converters.sizes import Alike, Into, Part, Range, SizeOf
 from deploy.errors import ConversionError
 
 
@@ -27,6 +27,20 @@ def arange(g: Builder, op: Range, start: Operand, stop: Operand, step: Operand) 
     bounds = [cast(g, as_tensor(g, x, op.dtype), op.dtype).value for x in (start, stop, step)]
     value: ir.Value = g.op("Range", *bounds)
     return Tensor(value, (0,))
+
+
+@lowers(Alike)
+def alike(g: Builder, op: Alike, x: Tensor, other: Tensor) -> Tensor:
+    size, own = x.dims[x.axis(op.axis)], other.dims[other.axis(op.axis)]
+    same = not isinstance(size, int) and not isinstance(own, int) and size.value is not None and size.value == own.value
+    if not same:
+        raise ConversionError(
+            "two unknown sizes may not be the same",
+            where=g.where,
+            found=f"axis {op.axis} of {x.shape} and of {other.shape}",
+            fix="give the input's sizes with --shapes",
+        )
+    return x
 
 
 @lowers(Into)

@@ -279,10 +279,24 @@ def test_a_computed_depthwise_kernel_is_refused() -> None:
         convert_model(model)
 
 
-def test_output_padding_of_an_unknown_size_asks_for_shapes() -> None:
-    kwargs = {"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 1}
-    model = Case(layers.Conv2DTranspose, (None, None, 3), kwargs=kwargs).model()
-    with pytest.raises(ConversionError, match="--shapes"):
-        convert_model(model)
-    converted = check(randomize(model), shapes={"x0": (None, 5, 4, 3)})
-    assert operations(converted) == "ConvTranspose:1,Transpose:2"
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("output_padding", [None, 0, 1])
+def test_a_transposed_convolution_of_an_unknown_size(output_padding: int | None, padding: str) -> None:
+    kwargs = {"filters": 2, "kernel_size": 3, "strides": 2, "padding": padding, "output_padding": output_padding}
+    Case(layers.Conv2DTranspose, (None, 5, 3), "ConvTranspose:1,Transpose:2", kwargs=kwargs).check()
+
+
+def test_padding_of_an_unknown_size() -> None:
+    """With a stride of 1 it does not depend on the size; with a larger one it does, and auto_pad knows no dilation."""
+    for kwargs in ({"kernel_size": 3, "dilation_rate": 2}, {"kernel_size": 1, "strides": 3}):
+        converted = Case(layers.Conv2D, (None, 7, 3), kwargs={"filters": 2, "padding": "same", **kwargs}).check()
+        (conv,) = [node for node in converted.model.graph if node.op_type == "Conv"]
+        assert "auto_pad" not in conv.attributes
+    for layer, options in (
+        (layers.SeparableConv2D, {"filters": 2, "kernel_size": 3, "strides": 2, "dilation_rate": 2}),
+        (layers.MaxPooling2D, {"pool_size": 2, "strides": 3}),
+    ):
+        model = Case(layer, (None, 7, 3), kwargs={"padding": "same", **options}).model()
+        with pytest.raises(ConversionError, match="--shapes"):
+            convert_model(model)
+        check(randomize(model), shapes={"x0": (None, 8, 7, 3)})

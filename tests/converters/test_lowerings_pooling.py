@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from converters.convert import convert_model
+from deploy.errors import ConversionError
 from tests.converters.checking import Array, Case, case, check, keras_function, parametrize
 
 CASES = [
@@ -26,6 +28,17 @@ CASES = [
     case(layers.AveragePooling2D, (8, 7, 3), "AveragePool:1,Transpose:2", pool_size=(2, 3), strides=1, padding="same"),
     case(layers.AveragePooling2D, (None, None, 3), "AveragePool:1,Transpose:2", pool_size=3, strides=2, padding="same"),
     case(layers.AveragePooling3D, (5, 6, 4, 2), "AveragePool:1,Transpose:2", pool_size=2, padding="same"),
+    case(layers.AdaptiveAveragePooling1D, (9, 3), "AveragePool:1,Transpose:2", output_size=3),
+    case(layers.AdaptiveAveragePooling1D, (7, 3), "AveragePool:2,Concat:1,Gather:1,Transpose:2", output_size=5),
+    case(layers.AdaptiveAveragePooling2D, (8, 6, 3), "AveragePool:1,Transpose:2", output_size=(4, 2)),
+    case(layers.AdaptiveAveragePooling2D, (10, 7, 3), output_size=(3, 5)),
+    case(layers.AdaptiveAveragePooling2D, (5, 4, 3), output_size=(7, 6)),
+    case(layers.AdaptiveAveragePooling2D, (5, 4, 3), output_size=1),
+    case(layers.AdaptiveAveragePooling3D, (5, 6, 4, 2), output_size=(2, 3, 3)),
+    case(layers.AdaptiveMaxPooling1D, (7, 3), "Concat:1,Gather:1,MaxPool:2,Transpose:2", output_size=5),
+    case(layers.AdaptiveMaxPooling2D, (8, 6, 3), "MaxPool:1,Transpose:2", output_size=(4, 2)),
+    case(layers.AdaptiveMaxPooling2D, (3, 10, 7), output_size=(3, 5), data_format="channels_first"),
+    case(layers.AdaptiveMaxPooling3D, (5, 6, 4, 2), output_size=(2, 4, 3)),
     case(layers.GlobalMaxPooling1D, (9, 3), "ReduceMax:1"),
     case(layers.GlobalMaxPooling2D, (8, 7, 3), "ReduceMax:1"),
     case(layers.GlobalMaxPooling2D, (8, 7, 3), "ReduceMax:1", keepdims=True),
@@ -57,3 +70,11 @@ def test_channels_first_equals_channels_last(layer: Any, padding: str) -> None:
         return [np.moveaxis(output, -1, 1)]
 
     assert "Transpose" not in check(first, reference=reference).report.operations
+
+
+def test_adaptive_pooling_of_an_unknown_size_is_refused() -> None:
+    class Pool(layers.AdaptiveMaxPooling1D):  # type: ignore[misc]  # Keras has no type information
+        pass
+
+    with pytest.raises(ConversionError, match="--shapes"):
+        convert_model(Case(Pool, (None, 3), kwargs={"output_size": 2}).model())
