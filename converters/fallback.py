@@ -57,6 +57,8 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
     graph = ir.serde.deserialize_model(
         _from_function(call, variables, specs, g.graph.opset_imports[""], where, why)
     ).graph
+    if len(graph.inputs) != len(inputs):
+        raise ConversionError("tf2onnx leaves out what the layer is called with", where=where, found=why)
     mapping: dict[ir.Value | None, ir.Value | None] = {None: None}
     mapping.update(zip(graph.inputs, (g.identity(x).value for x in inputs), strict=True))
     for value in graph.initializers.values():

@@ -20,6 +20,9 @@ from keras.src.activations import activations
 from keras.src.backend.common import global_state
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.layers import layer as layer_module
+from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing_layer import (
+    BaseImagePreprocessingLayer,
+)
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
@@ -165,8 +168,8 @@ def symbolic_calls(
     model's own graph is not written to; the ``functions`` by their names in `_places`; the backend functions that
     layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
     when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
-    the TensorFlow code that encodes categories where it can, which gives way to Keras's own. Other threads meanwhile
-    see Keras as it was.
+    the TensorFlow code that encodes categories where it can, which gives way to Keras's own; the random draws of
+    augmentations, which several make at inference too and never use. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -195,6 +198,8 @@ def symbolic_calls(
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
         replace(backend.core, "custom_gradient", _without_gradient)
+        for cls in _augmentations():
+            replace(cls, "get_random_transformation", _drawn_for_training(vars(cls)["get_random_transformation"]))
         encode = tf_utils.tf_encode_categorical_inputs
         replace(tf_utils, "tf_encode_categorical_inputs", redirect("", encode, _no_fast_path))
         yield
@@ -244,6 +249,21 @@ def _without_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         return outputs
 
     return forward
+
+
+def _augmentations() -> list[type]:
+    """The layers that change images at random in training alone (RandomCrop crops the centre at inference)."""
+    family = BaseImagePreprocessingLayer.__subclasses__()
+    names = ("Random", "MixUp", "CutMix", "AugMix", "RandAugment")
+    found = [cls for cls in family if cls.__name__.startswith(names) and cls.__name__ != "RandomCrop"]
+    return [cls for cls in found if "get_random_transformation" in vars(cls)]
+
+
+def _drawn_for_training(draw: Function) -> Function:
+    def get_random_transformation(self: Any, data: Any, training: bool = True, seed: Any = None) -> Any:
+        return draw(self, data, training=training, seed=seed) if training else None
+
+    return get_random_transformation
 
 
 def _no_fast_path(*args: Any, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -190,6 +191,8 @@ class Recorder:
         """
         calls, layers = len(self.calls), len(self.layers)
         call = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
+        opening = self.opening_of(layer)
+        call = call if opening is None else functools.partial(opening, layer)
         try:
             outputs = call(*args, **kwargs)
         except Exception as error:  # the user's own code may raise anything

@@ -44,6 +44,8 @@ def lowers(*classes: type, when: Callable[..., bool] | None = None) -> Callable[
 def opens(*classes: type, own_dtype: bool = False) -> Callable[[Function], Function]:
     """Registers what a Keras Operation class consists of: a function written in `keras.ops`, traced in its place.
 
+    A layer class may have one in the place of its `call`.
+
     It is called as ``f(operation, *args, **kwargs)`` with KerasTensors, variables and constants, and returns what the
     operation does. Keras's own dtype and shape rules hold for each operation in it; the result is cast to the dtype
     that Keras gives the whole (not with ``own_dtype``: Keras is wrong about it).

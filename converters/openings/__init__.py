@@ -8,6 +8,7 @@ from converters.openings import (  # noqa: F401
     elementwise,
     image,
     linalg,
+    lookup,
     loss,
     reduction,
     searching,

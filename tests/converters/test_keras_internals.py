@@ -94,6 +94,12 @@ def test_categories_are_encoded_by_kerass_own_code_after_a_value_error() -> None
     assert "except ValueError:" in source
 
 
+def test_augmentations_draw_at_inference() -> None:
+    found = {cls.__name__ for cls in keras_internals._augmentations()}
+    assert {"RandomHue", "RandomFlip", "MixUp", "CutMix", "AugMix", "RandAugment"} < found
+    assert "get_random_transformation(data, training=training)" in inspect.getsource(layers.RandomHue.call)
+
+
 def test_input_structure_of_each_kind_of_model() -> None:
     functional = keras.Sequential([keras.Input((4,), name="x"), layers.Dense(2)])
     assert keras.tree.flatten(keras_internals.input_structure(functional))[0].name == "x"
