@@ -74,15 +74,40 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
                 found=why,
                 fix="register a lowering (docs/extending.md), or try exporter='tf2onnx' for the whole model",
             )
-        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+        attributes = _current({name: attribute.value for name, attribute in node.attributes.items()})
         produced = g.op(node.op_type, *(mapping[x] for x in node.inputs), outputs=len(node.outputs), **attributes)
         mapping.update(zip(node.outputs, produced if isinstance(produced, tuple) else (produced,), strict=True))
     results = []
     for value, expected in zip(graph.outputs, tree.flatten(g.outputs), strict=True):
         found = mapping[value]
         assert found is not None
+        found.shape = ir.Shape(_sizes(found, expected, inputs))
         results.append(Tensor(found, layout.identity(len(expected.shape))))
     return results
+
+
+def _current(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes without what newer opsets dropped: TensorFlow's nearest neighbour is floor((i + 0.5) * scale)."""
+    if attributes.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
+        return {
+            **attributes,
+            "coordinate_transformation_mode": "half_pixel",
+            "nearest_mode": "round_prefer_ceil",
+        }
+    return attributes
+
+
+def _sizes(value: ir.Value, expected: KerasTensor, inputs: Sequence[Tensor]) -> list[Any]:
+    """What is known of an output's sizes, by ONNX, by Keras or, for a batch, by the inputs."""
+    known: list[Any] = list(value.shape or [ir.SymbolicDim(None)] * len(expected.shape))
+    sizes = [
+        size if isinstance(size, int) or size.value is not None else wanted
+        for size, wanted in zip(known, expected.shape, strict=True)
+    ]
+    batches = [x.dims[0] for x in inputs if x.rank]
+    if sizes and sizes[0] is None and batches and not isinstance(batches[0], int):
+        sizes[0] = batches[0]
+    return sizes
 
 
 def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | None]]) -> Conversion:

@@ -20,7 +20,11 @@ _H5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def load(
-    path: Path | str, custom_objects: Mapping[str, Any] | Sequence[str] | None = None, *, trust_lambda: bool = False
+    path: Path | str,
+    custom_objects: Mapping[str, Any] | Sequence[str] | None = None,
+    *,
+    trust_lambda: bool = False,
+    signature: str | None = None,
 ) -> Any:
     """Loads a model for conversion: not compiled, so that a model of another Keras backend or optimizer loads too.
 
@@ -28,8 +32,9 @@ def load(
         path: a `.keras` file, a legacy `.h5`/`.hdf5` file or the folder of a SavedModel.
         custom_objects: name -> class, or a sequence of ``module:Class`` to import.
         trust_lambda: allow Lambda layers and pickled code. Loading such a file runs code that is in it.
+        signature: which one of a SavedModel; by default its serving signature, or the only one.
 
-    Returns: a keras.Model. A SavedModel becomes one whose only layer is its serving signature.
+    Returns: a keras.Model. A SavedModel becomes one around its signature, with the names of that.
 
     Raises:
         ConversionError: the file is missing, truncated or of another kind, has a Lambda without ``trust_lambda``, or an
@@ -56,7 +61,9 @@ def load(
                 found=", ".join(sorted(item.name for item in path.iterdir())[:5]) or "an empty folder",
                 fix="give the folder that model.export(path) wrote, or a .keras file",
             )
-        return _saved_model(path)
+        return _saved_model(path, signature)
+    if signature is not None:
+        raise ConversionError("only a SavedModel has signatures", where=f"--signature {signature}", fix="leave it out")
     _check_container(path)
     keras = _keras()
     classes = _custom_objects(custom_objects)  # now, as their modules import Keras too
@@ -218,32 +225,9 @@ def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str
     return found
 
 
-def _saved_model(path: Path) -> Any:
-    """A TensorFlow SavedModel as a Keras model around its serving signature."""
-    keras = _keras()
-    if keras.backend.backend() != "tensorflow":
-        raise ConversionError(
-            "a SavedModel needs the TensorFlow backend of Keras", where=str(path), fix="set KERAS_BACKEND=tensorflow"
-        )
-    import tensorflow as tf
+def _saved_model(path: Path, signature: str | None) -> Any:
+    _keras()
+    from converters.saved_model import load_saved_model
 
     with _clear_errors(path, trust_lambda=False):
-        signatures = tf.saved_model.load(str(path)).signatures
-        if not signatures:
-            raise ConversionError(
-                "the SavedModel has no signature", where=str(path), fix="save it with model.export(path)"
-            )
-        name = (
-            "serve"
-            if "serve" in signatures
-            else "serving_default"
-            if "serving_default" in signatures
-            else min(signatures)
-        )
-        specs = signatures[name].structured_input_signature[1]
-        inputs = {
-            key: keras.Input(tuple(spec.shape)[1:], dtype=spec.dtype.name, name=key) for key, spec in specs.items()
-        }
-        layer = keras.layers.TFSMLayer(str(path), call_endpoint=name)
-        outputs = layer(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
-        return keras.Model(inputs, outputs, name=path.name)
+        return load_saved_model(path, signature)

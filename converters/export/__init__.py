@@ -20,13 +20,16 @@ def export(
     custom_objects: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     trust_lambda: bool = False,
+    signature: str | None = None,
     **options: Any,
 ) -> Path:
     """Converts a model file and writes the ONNX file; see `converters.load` and `converters.convert` for the arguments.
 
     Returns the path written. Raises ConversionError or KerasrtError; the target is then as it was.
     """
-    write(convert_model(load(source, custom_objects, trust_lambda=trust_lambda), **options), target)
+    write(
+        convert_model(load(source, custom_objects, trust_lambda=trust_lambda, signature=signature), **options), target
+    )
     return Path(target)
 
 

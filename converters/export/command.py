@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exporter", choices=EXPORTERS, default="auto", help="auto: own lowering, tf2onnx for the rest"
     )
     add_model_arguments(parser)
+    parser.add_argument(
+        "--signature", metavar="NAME", help="which signature of a SavedModel (default: the serving one)"
+    )
     parser.add_argument("--explain", action="store_true", help="print what became of each layer")
 
 
@@ -32,7 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConversionError(
             "the output is an ONNX file", where=f"-o {arguments.output}", expected="a name that ends in .onnx"
         )
-    model = load(arguments.model, arguments.custom_objects, trust_lambda=arguments.trust_lambda)
+    model = load(
+        arguments.model,
+        arguments.custom_objects,
+        trust_lambda=arguments.trust_lambda,
+        signature=arguments.signature,
+    )
     conversion = convert_model(
         model,
         opset=arguments.opset,
