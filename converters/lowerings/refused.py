@@ -27,10 +27,6 @@ refuses("it is the base class of others", math.SegmentReduction)
 refuses("Keras forgets its arguments in a symbolic call", quantizers.FakeQuantWithMinMaxVars)
 refuses(
     "nothing lowers it yet",
-    image.AffineTransform,
-    image.MapCoordinates,
-    image.PerspectiveTransform,
-    image.ScaleAndTranslate,
     nn.Fold,
     nn.Unfold,
 )

@@ -14,4 +14,5 @@ from converters.openings import (  # noqa: F401
     searching,
     shape,
     signal,
+    transform,
 )
