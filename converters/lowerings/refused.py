@@ -27,6 +27,4 @@ refuses("it is the base class of others", math.SegmentReduction)
 refuses("Keras forgets its arguments in a symbolic call", quantizers.FakeQuantWithMinMaxVars)
 refuses(
     "nothing lowers it yet",
-    nn.Fold,
-    nn.Unfold,
 )

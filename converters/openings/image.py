@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from converters.keras_internals import image
+from converters.keras_internals import image, nn
 from converters.openings.common import dtype_of, floats, known
 from converters.registry import opens
 
@@ -103,3 +103,45 @@ def sobel_edges(op: Any, images: Any) -> Any:
     widths = [(0, 0), (1, 1), (1, 1), (0, 0)] if axis == -1 else [(0, 0), (0, 0), (1, 1), (1, 1)]
     padded = ops.pad(images, widths, mode="reflect")
     return ops.stack([_filtered(padded, kernel, axis, "valid") for kernel in (down, down.T)], axis=-1)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _places(op: Any, sizes: tuple[int, int]) -> list[Any]:
+    """For rows and columns, the places (kernel, windows) that each element of the sliding windows has in the image."""
+    options = (_pair(value) for value in (op.kernel_size, op.dilation, op.padding, op.stride))
+    found = []
+    for size, kernel, dilation, padding, stride in zip(sizes, *options, strict=True):
+        windows = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        found.append(np.arange(kernel)[:, None] * dilation + np.arange(windows)[None, :] * stride)
+    return found
+
+
+@opens(nn.Unfold)
+def unfold(op: Any, x: Any) -> Any:
+    """The sliding windows of (batch, channels, height, width) as columns: a Gather of rows and one of columns."""
+    channels, height, width = (known(size, "a size of the image") for size in x.shape[1:])
+    rows, columns = _places(op, (height, width))
+    down, across = _pair(op.padding)
+    x = ops.pad(x, [(0, 0), (0, 0), (down, down), (across, across)])
+    x = ops.take(ops.take(x, rows.reshape(-1), axis=2), columns.reshape(-1), axis=3)
+    x = ops.transpose(ops.reshape(x, (-1, channels, *rows.shape, *columns.shape)), (0, 1, 2, 4, 3, 5))
+    return ops.reshape(x, (-1, channels * rows.shape[0] * columns.shape[0], rows.shape[1] * columns.shape[1]))
+
+
+@opens(nn.Fold)
+def fold(op: Any, x: Any) -> Any:
+    """Each window's elements added up at their places: a product with 0 and 1 for the rows, one for the columns."""
+    size = _pair(op.output_size)
+    rows, columns = _places(op, size)
+    channels = known(x.shape[1], "the number of channels") // (rows.shape[0] * columns.shape[0])
+    x = ops.reshape(x, (-1, channels, rows.shape[0], columns.shape[0], rows.shape[1], columns.shape[1]))
+    x = ops.reshape(ops.transpose(x, (0, 1, 2, 4, 3, 5)), (-1, channels, rows.size, columns.size))
+    inside = [np.arange(n) + padding for n, padding in zip(size, _pair(op.padding), strict=True)]
+    down, across = (
+        (own[:, None] == places.reshape(-1)).astype(dtype_of(x))
+        for own, places in zip(inside, (rows, columns), strict=True)
+    )
+    return ops.matmul(down, ops.matmul(x, across.T))

@@ -35,6 +35,10 @@ CASES = [
     case(ops.image.extract_patches, (6, 8, 3), size=3, strides=2, padding="same"),
     case(ops.image.extract_patches, (3, 6, 8), size=2, **FIRST),
     case(ops.image.extract_patches, (4, 6, 4, 2), size=(2, 3, 2)),
+    case(ops.unfold, (3, 7, 8), kernel_size=2),
+    case(ops.unfold, (3, 7, 8), kernel_size=(3, 2), dilation=(1, 2), padding=1, stride=(2, 1)),
+    case(ops.fold, (12, 20), output_size=(5, 6), kernel_size=2),
+    case(ops.fold, (12, 15), output_size=(6, 5), kernel_size=(3, 2), padding=1, stride=(2, 1), dilation=(1, 2)),
     case(lambda xs: ops.image.ssim(xs[0], xs[1], filter_size=3), [(6, 5, 3), (6, 5, 3)]),
 ]
 

@@ -24,7 +24,7 @@ CASES = [
     case(lambda xs: ops.image.affine_transform(xs[0], xs[1] * 0.1 + TURN), [(6, 7, 2), (8,)]),
     case(lambda x: ops.image.affine_transform(x[0], TURN), (6, 7, 2)),
     case(ops.image.perspective_transform, (6, 7, 2), start_points=START, end_points=END),
-    case(lambda xs: ops.image.perspective_transform(xs[0], xs[1] * 0.1 + START, xs[1] * 0 + END), [(6, 7, 2), (4, 2)]),
+    case(lambda xs: ops.image.perspective_transform(xs[0], xs[1] * 0.01 + START, xs[1] * 0 + END), [(6, 7, 2), (4, 2)]),
     *(
         case(lambda x, o=order, m=mode: ops.image.map_coordinates(x[0], PLACES, o, fill_mode=m, fill_value=2.0), (4, 6))
         for order in (0, 1)
