@@ -72,6 +72,11 @@ def operation_classes() -> list[type]:
     return sorted(found, key=lambda cls: (cls.__module__, cls.__name__))
 
 
+def is_in_graph(operation: Any) -> bool:
+    """Whether an operation is part of a model's graph; else a layer's code has just made it."""
+    return bool(operation._inbound_nodes)
+
+
 def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     """The KerasTensors that an operation gives, by Keras's rule, but for the operations whose rule is wrong.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+from converters.keras_internals import is_in_graph
 from converters.keras_internals import numpy as knp
 from converters.openings.common import cast, dtype_of, flat_or, floats, is_float, known, promoted
 from converters.registry import opens
@@ -124,42 +126,53 @@ def percentile(op: Any, x: Any, q: Any) -> Any:
 
 @opens(knp.Quantile, knp.Nanquantile)
 def quantile(op: Any, x: Any, q: Any) -> Any:
-    """Places in the sorted values, interpolated; with not-a-numbers left out, those sort last and count less."""
+    """Places in the sorted values, interpolated."""
     (x,) = floats(x)
     rank = len(x.shape)
     axes = list(range(rank)) if op.axis is None else [op.axis] if isinstance(op.axis, int) else list(op.axis)
     axes = sorted(axis % rank for axis in axes)
     others = [axis for axis in range(rank) if axis not in axes]
-    size = math.prod(known(x.shape[axis], "the size that a quantile is taken over") for axis in axes)
-    flat = ops.reshape(ops.transpose(x, [*others, *axes]), [*(x.shape[a] or -1 for a in others), size])
+    if others:
+        size = math.prod(known(x.shape[axis], "the size that a quantile is taken over") for axis in axes)
+        x = ops.reshape(ops.transpose(x, [*others, *axes]), [*(x.shape[a] or -1 for a in others), size])
+    else:
+        x = ops.ravel(x)
+    # Keras's own Quantile, in the graph of a model, forgets the method
+    method = "linear" if isinstance(op, knp.Quantile) and is_in_graph(op) else op.method
     q = np.asarray(ops.convert_to_numpy(q), np.float64)
-    pick = _of_present if isinstance(op, knp.Nanquantile) else _of_all
-    results = [pick(flat, float(value), op.method, size) for value in q.reshape(-1)]
+    ignoring = isinstance(op, knp.Nanquantile) or x.shape[-1] is None
+    pick = functools.partial(_of_counted, whole=isinstance(op, knp.Quantile)) if ignoring else _of_all
+    results = [pick(x, float(value), method) for value in q.reshape(-1)]
     if op.keepdims:
         results = [ops.expand_dims(y, axes) for y in results]
     return ops.stack(results, axis=0) if q.ndim else results[0]
 
 
-def _of_all(x: Any, q: float, method: str, size: int) -> Any:
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _of_all(x: Any, q: float, method: str) -> Any:
+    """The place is a constant where the size is."""
     ordered = ops.sort(x, axis=-1)
-    place = q * (size - 1)
+    place = q * (x.shape[-1] - 1)
     low, high = math.floor(place), math.ceil(place)
-    part = {"linear": place - low, "lower": 0.0, "higher": 1.0, "midpoint": 0.5, "nearest": float(round(place) - low)}
-    if method not in part:
+    weights = dict(zip(_METHODS, (place - low, 0.0, 1.0, 0.5, float(round(place) - low)), strict=True))
+    if method not in weights:
         raise ConversionError(f"the quantile method '{method}' has no opening")
-    y, weight = ordered[..., low], part[method]
+    y, weight = ordered[..., low], weights[method]
     if weight and high != low:
         y = ops.add(ops.multiply(y, 1 - weight), ops.multiply(ordered[..., high], weight))
     return ops.where(ops.any(ops.isnan(x), axis=-1), math.nan, y)
 
 
-def _of_present(x: Any, q: float, method: str, size: int) -> Any:
+def _of_counted(x: Any, q: float, method: str, *, whole: bool) -> Any:
+    """The place is computed from how many values there are, not-a-numbers left out (``whole``: spoiling the result)."""
     missing = ops.isnan(x)
     ordered = ops.sort(ops.where(missing, math.inf, x), axis=-1)
     count = ops.sum(ops.cast(ops.logical_not(missing), "int32"), axis=-1, keepdims=True)
     place = ops.multiply(ops.cast(ops.subtract(count, 1), "float32"), q)
     low, high = ops.floor(place), ops.ceil(place)
-    if method not in ("linear", "lower", "higher", "midpoint", "nearest"):
+    if method not in _METHODS:
         raise ConversionError(f"the quantile method '{method}' has no opening")
     weight = {
         "linear": ops.subtract(place, low),
@@ -170,12 +183,12 @@ def _of_present(x: Any, q: float, method: str, size: int) -> Any:
     }[method]
 
     def at(index: Any) -> Any:
-        where = ops.cast(ops.clip(index, 0, size - 1), "int32")
-        return ops.take_along_axis(ordered, where, axis=-1)
+        return ops.take_along_axis(ordered, ops.cast(ops.maximum(index, 0.0), "int32"), axis=-1)
 
     weight = ops.cast(weight, dtype_of(x))
     y = ops.add(ops.multiply(at(low), ops.subtract(1.0, weight)), ops.multiply(at(high), weight))
-    return ops.squeeze(ops.where(ops.equal(count, 0), math.nan, y), axis=-1)
+    none = ops.any(missing, axis=-1, keepdims=True) if whole else ops.equal(count, 0)
+    return ops.squeeze(ops.where(none, math.nan, y), axis=-1)
 
 
 @opens(knp.Cumprod)

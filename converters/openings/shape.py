@@ -65,7 +65,10 @@ def roll(op: Any, x: Any) -> Any:
 
 def _rolled(x: Any, shift: int, axis: int) -> Any:
     size = x.shape[axis]
-    shift = shift % known(size, "the size to roll along")
+    if size is None:
+        count = ops.shape(x)[axis]
+        return ops.take(x, ops.mod(ops.subtract(ops.arange(count), shift), count), axis=axis)
+    shift %= size
     if not shift:
         return x
     index = [slice(None)] * len(x.shape)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -107,7 +108,8 @@ def _window(op: Any) -> Any:
         return np.ones(length)
     if isinstance(op.window, str):
         a = {"hann": 0.5, "hamming": 0.54}[op.window]
-        window = a - (1 - a) * np.cos(2 * np.pi * np.arange(size) / size)
+        period = size - 1 if size % 2 and keras.backend.backend() == "tensorflow" else size  # TensorFlow's odd ones
+        window = a - (1 - a) * np.cos(2 * np.pi * np.arange(size) / max(period, 1))
     else:
         window = np.asarray(ops.convert_to_numpy(op.window), np.float64)
     left = (length - size) // 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
@@ -60,6 +60,9 @@ CASES = [
     case(ops.median, (5, 4), axis=1),
     case(ops.median, (5, 4), axis=2, keepdims=True),
     case(ops.median, (5, 4), axis=(1, 2)),
+    case(ops.median, (5, 4)),
+    case(lambda x: ops.median(holes(x)), (5, 4)),
+    case(lambda x: ops.nanmedian(holes(x)), (5, 4)),
     case(lambda x: ops.nanmedian(holes(x), axis=2), (5, 4)),
     case(lambda x: ops.quantile(x, 0.3, axis=1), (5, 4)),
     case(lambda x: ops.quantile(x, [0.25, 0.9], axis=1), (5, 4)),
@@ -82,6 +85,18 @@ CASES = [
 @parametrize(CASES)
 def test_cases(item: Case) -> None:
     item.check()
+
+
+class Quantile(layers.Layer):
+    """In a layer's code Keras heeds the method, in a model's graph it does not."""
+
+    def call(self, x: Any) -> Any:
+        return ops.quantile(x, 0.3, axis=-1, method="lower")
+
+
+def test_a_quantiles_method() -> None:
+    Case(Quantile, (5, 4)).check()
+    Case(ops.quantile, (5, 4), kwargs={"q": 0.3, "axis": -1, "method": "lower"}).check()
 
 
 def test_a_quantile_of_an_unknown_size_asks_for_shapes() -> None:

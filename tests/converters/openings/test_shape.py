@@ -36,6 +36,8 @@ CASES = [
     case(ops.flipud, (5, 4), "Slice:1"),
     case(lambda x: ops.roll(x, 2, axis=1), (5, 4), "Concat:1,Slice:2"),
     case(lambda x: ops.roll(x, (-1, 7), axis=(1, 2)), (5, 4)),
+    case(lambda x: ops.roll(x, 2, axis=0), (5, 4)),
+    case(lambda x: ops.roll(x, -7, axis=1), (None, 4)),
     case(lambda x: ops.roll(x, 5, axis=1), (5, 4), "Identity:1"),
     *(case(lambda x, k=k: ops.rot90(x, k, axes=(1, 2)), (4, 4, 3)) for k in range(-1, 4)),
     case(lambda x: ops.rot90(x, axes=(2, 1)), (5, 4, 3)),

@@ -26,6 +26,7 @@ CASES = [
     case(lambda x: ops.stft(x, 8, 4, 16), (40,)),
     case(lambda x: ops.stft(x, 8, 3, 9, window="hamming", center=False), (2, 40)),
     case(lambda x: ops.stft(x, 8, 4, 8, window=None), (40,)),
+    case(lambda x: ops.stft(x, 5, 8, 8), (2, 25)),
     case(lambda x: ops.stft(x, 8, 4, 12, window=np.linspace(0.1, 1, 8)), (40,)),
     case(lambda x: ops.istft(ops.stft(x, 8, 4, 8), 8, 4, 8), (40,)),
     case(lambda x: ops.istft(ops.stft(x, 8, 2, 16, center=False), 8, 2, 16, center=False), (40,)),
