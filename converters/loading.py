@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -65,6 +66,7 @@ def load(
     if signature is not None:
         raise ConversionError("only a SavedModel has signatures", where=f"--signature {signature}", fix="leave it out")
     _check_container(path)
+    _require_modules(custom_objects)
     keras = _keras()
     classes = _custom_objects(custom_objects)  # now, as their modules import Keras too
 
@@ -207,6 +209,14 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
+def _require_modules(given: Mapping[str, Any] | Sequence[str] | None) -> None:
+    """Raises ConversionError for a module that is not there, in the seconds before Keras is imported."""
+    for entry in () if isinstance(given, Mapping) else given or ():
+        top = entry.partition(":")[0].partition(".")[0]
+        if not top or (top not in sys.modules and importlib.util.find_spec(top) is None):
+            raise _not_imported(entry, f"No module named {top!r}")
+
+
 def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
@@ -216,13 +226,17 @@ def _custom_objects(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str
         try:
             found[name] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ConversionError(
-                f"cannot be imported ({error})",
-                where=f"--custom-objects {entry}",
-                expected="module:Class",
-                fix="run from the folder that holds the module, or set PYTHONPATH",
-            ) from error
+            raise _not_imported(entry, str(error)) from error
     return found
+
+
+def _not_imported(entry: str, reason: str) -> ConversionError:
+    return ConversionError(
+        f"cannot be imported ({reason})",
+        where=f"--custom-objects {entry}",
+        expected="module:Class",
+        fix="run from the folder that holds the module, or set PYTHONPATH",
+    )
 
 
 def _saved_model(path: Path, signature: str | None) -> Any:
