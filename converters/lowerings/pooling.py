@@ -11,6 +11,7 @@ import numpy as np
 from converters import layout
 from converters.keras_internals import nn
 from converters.lowering import Builder, Tensor
+from converters.lowerings.broadcasting import cast
 from converters.lowerings.convolution import channel_axis, padding, per_axis
 from converters.registry import lowers
 from deploy.errors import ConversionError
@@ -18,7 +19,9 @@ from deploy.errors import ConversionError
 
 @lowers(nn.MaxPool, nn.AveragePool)
 def pool(g: Builder, op: Any, inputs: Tensor) -> Tensor:
-    """Padding is never counted in an average, in Keras as in ONNX's default."""
+    """Padding is never counted in an average, in Keras as in ONNX's default. Integers are pooled as float64."""
+    if inputs.dtype.kind in "iu":
+        return cast(g, pool(g, op, cast(g, inputs, "float64")), g.out.dtype)
     count = inputs.rank - 2
     order = layout.channels_first(inputs.rank, channel_axis(op, inputs.rank))
     x = g.arrange(inputs, order)

@@ -181,3 +181,10 @@ def test_a_variable_written_in_a_loop_is_refused() -> None:
 
     with pytest.raises(ConversionError, match="counting/count"):
         convert_model(Case(Counting(name="counting"), (4,)).model())
+
+
+def test_a_function_that_cannot_be_saved_is_no_hindrance() -> None:
+    """Keras cannot write down a lambda without source code, as one typed at a prompt is; the model has no config."""
+    inputs = keras.Input((3,))
+    function = eval("lambda row: row * 2.0 + 1.0")
+    check(keras.Model(inputs, ops.map(function, inputs)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
@@ -39,6 +39,7 @@ CASES = [
     case(layers.AdaptiveMaxPooling2D, (8, 6, 3), "MaxPool:1,Transpose:2", output_size=(4, 2)),
     case(layers.AdaptiveMaxPooling2D, (3, 10, 7), output_size=(3, 5), data_format="channels_first"),
     case(layers.AdaptiveMaxPooling3D, (5, 6, 4, 2), output_size=(2, 4, 3)),
+    case(ops.max_pool, (6, 6, 3), "Cast:2,MaxPool:1,Transpose:2", dtype="int32", pool_size=2),
     case(layers.GlobalMaxPooling1D, (9, 3), "ReduceMax:1"),
     case(layers.GlobalMaxPooling2D, (8, 7, 3), "ReduceMax:1"),
     case(layers.GlobalMaxPooling2D, (8, 7, 3), "ReduceMax:1", keepdims=True),
