@@ -4,7 +4,7 @@ Axes are letters, as in an einsum equation. With *inner* the shared axes that ar
 are kept, *rows* the axes of one operand alone and *columns* those of the other, the product is
 
 1. no inner axes: a Mul of broadcast operands;
-2. nothing but batch and inner axes: a Mul and a ReduceSum;
+2. nothing but batch and inner axes, those of size 1 aside: a Mul and a ReduceSum;
 3. otherwise one MatMul of (batch, rows, inner) and (batch, inner, columns). Which operand comes first, and in which
    order the axes of a group lie, is what costs the fewest Transposes and Reshapes; a group of several axes is one axis
    for the MatMul, except where the other operand is a plain matrix, against which any number of axes broadcasts;
@@ -86,13 +86,28 @@ def contract(g: Builder, a: Term, b: Term, out: str) -> Tensor:
     inner = [axis for axis in a.axes if axis in b.axes and axis not in out]
     if not inner:
         return _product(g, a, b, out)
-    if set(a.axes) == set(b.axes):
-        union = "".join(axis for axis in a.axes if axis in out) + "".join(inner)
-        return _transposed(total(g, Term(_product(g, a, b, union), union), out), out)
+    left, right = _thin(g, a, b), _thin(g, b, a)
+    if set(left.axes) == set(right.axes) and any(axis in out for axis in left.axes):
+        union = "".join(axis for axis in left.axes if axis in out) + "".join(inner)
+        summed = total(g, Term(_product(g, left, right, union), union), out)
+        kept = "".join(axis for axis in out if axis in summed.axes)
+        sizes = tuple(_size(axis, a, b) for axis in out)
+        return g.reshape(_transposed(summed, kept), sizes) if kept != out else _transposed(summed, out)
     pointwise = _pointwise(g, a, b, out) or _pointwise(g, b, a, out)
     if pointwise is not None:
         return pointwise
     return _multiply(g, min(_plans(a, b, out), key=lambda plan: plan.cost(out)), out)
+
+
+def _thin(g: Builder, term: Term, other: Term) -> Term:
+    """A term without the axes of size 1 that it has alone."""
+    kept = "".join(axis for axis in term.axes if axis in other.axes or term.size(axis) != 1)
+    if kept == term.axes or set(kept) != set(other.axes) & set(kept):
+        return term
+    sizes = tuple(term.size(axis) for axis in kept)
+    if isinstance(term.value, Tensor):
+        return Term(g.reshape(term.value, sizes), kept)
+    return Term(np.reshape(term.value, [size or 0 for size in sizes]), kept)
 
 
 def total(g: Builder, term: Term, kept: str) -> Term:

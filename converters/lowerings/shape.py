@@ -136,11 +136,21 @@ def tile(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(knp.Repeat)
 def repeat(g: Builder, op: Any, x: Tensor) -> Tensor:
-    """Each element ``repeats`` times along an axis: a nearest-neighbour Resize for floats, else a Gather."""
+    """Each element ``repeats`` times along an axis: an Expand of one element, a nearest-neighbour Resize of a map.
+
+    Anything else is a Gather: integers, and the heads of grouped attention, which are no place in a map.
+    """
     x, axis = flat_or(g, x, op.axis)
     size = x.shape[axis]
     counts = np.asarray(op.repeats)
-    if counts.size == 1 and x.dtype.kind == "f" and x.rank >= 3:
+    if size == 1 and counts.size == 1:
+        target = np.ones(x.rank, np.int64)
+        target[x.axis(axis)] = int(counts.reshape(()))
+        return Tensor(g.op("Expand", x.value, target), x.order)
+    maker = x.value.producer()
+    rows = maker is not None and maker.op_type == "Resize"  # an UpSampling2D's, whose columns are repeated now
+    heads = x.rank == 4 and axis == 2 and x.order == layout.identity(4) and not rows
+    if counts.size == 1 and x.dtype.kind == "f" and x.rank >= 3 and not heads:
         scales = np.ones(x.rank, np.float32)
         scales[x.axis(axis)] = float(counts.reshape(()))
         return Tensor(repeated(g, x.value, scales), x.order)

@@ -66,7 +66,7 @@ MULTI_HEAD = [
 ]
 
 GROUPED = [
-    called(groups(), self_attention, (6, 8)),
+    called(groups(), self_attention, (6, 8), "Add:4,Gather:2,MatMul:6,Reshape:4,Softmax:1,Transpose:4"),
     called(groups(num_key_value_heads=1), self_attention, (6, 8)),
     called(groups(use_bias=False), lambda m, x: m(x, x, use_causal_mask=True), (6, 8)),
     called(groups(), lambda m, x: m(x, x, return_attention_scores=True), (6, 8)),

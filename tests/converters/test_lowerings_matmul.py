@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 from tests.converters.checking import Case, case, check, operations, parametrize, randomize
@@ -36,7 +37,7 @@ CASES = [
     case(lambda xs: ops.matmul(*xs), [(2, 6, 5), (1, 5, 4)], "MatMul:1"),
     case(lambda xs: ops.matmul(xs[0], ops.transpose(xs[1], (0, 2, 1))), [(6, 5), (4, 5)], "MatMul:1,Transpose:1"),
     case(lambda xs: ops.einsum("abc,adc->abd", *xs), [(6, 5), (4, 5)], "MatMul:1,Transpose:1"),
-    case(layers.Dot, [(5,), (5,)], "MatMul:1,Reshape:3", axes=1),
+    case(layers.Dot, [(5,), (5,)], "Mul:1,ReduceSum:1", axes=1),
     case(layers.Dot, [(6, 5), (4, 5)], "MatMul:1,Transpose:1", axes=2),
     case(layers.Dot, [(6, 5), (4, 5)], "Div:2,MatMul:1,Max:2,ReduceL2:2,Transpose:1", axes=2, normalize=True),
 ]
@@ -180,3 +181,28 @@ def test_flatten_of_two_readers_is_kept() -> None:
     x = layers.Flatten()(layers.Conv2D(4, 3)(inputs))
     model = keras.Model(inputs, [layers.Dense(5)(x), layers.Dense(3)(x), x])
     check(randomize(model), layers=True)
+
+
+def _random_equation(seed: int) -> Case:
+    """Two or three operands over a batch and up to four other axes, any of them kept or summed, in any order."""
+    rng = np.random.default_rng(seed)
+    sizes = dict(zip("cdef", (2, 3, 1, 4), strict=True))
+
+    def some(letters: str, least: int = 0) -> str:
+        count = int(rng.integers(least, len(letters) + 1))
+        return "".join(rng.permutation(list(letters))[:count])
+
+    terms = ["b" + some("cdef", 1) for _ in range(int(rng.integers(2, 4)))]
+    operands: list[Any] = [tuple(sizes[letter] for letter in term[1:]) for term in terms]
+    if rng.random() < 0.5:
+        terms[-1] = some("cdef", 1)
+        operands[-1] = weights(*(sizes[letter] for letter in terms[-1]))
+    kept = some("".join(sorted(set("".join(terms)) - {"b"})))
+    result = "".join(rng.permutation(list("b" + kept)))
+    return einsum(",".join(terms) + "->" + result, *operands)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_equations(seed: int) -> None:
+    converted = _random_equation(seed).check()
+    assert "Einsum" not in operations(converted)

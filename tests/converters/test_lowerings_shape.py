@@ -24,7 +24,7 @@ CASES = [
     case(layers.Flatten, (6, 5, 4), "Reshape:1,Transpose:1", data_format="channels_first"),
     case(layers.Flatten, (5,), "Identity:1"),
     case(layers.Flatten, (), "Reshape:1"),
-    case(layers.RepeatVector, (5,), "Reshape:1,Resize:1", n=3),
+    case(layers.RepeatVector, (5,), "Expand:1,Reshape:1", n=3),
     case(layers.Cropping1D, (9, 3), "Slice:1", cropping=(1, 2)),
     case(layers.Cropping1D, (9, 3), "Slice:1", cropping=(0, 2)),
     case(layers.Cropping2D, (8, 7, 3), "Slice:1", cropping=((1, 2), (0, 3))),
