@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import itertools
 import math
@@ -353,8 +352,8 @@ def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> Non
     operation = call.operation
     symbolic = {key: value for key, value in vars(operation).items() if isinstance(value, KerasTensor)}
     if symbolic and not isinstance(operation, Layer):  # arguments that Keras keeps as attributes, such as clip's bounds
-        operation = copy.copy(operation)
-        vars(operation).update({key: resolve(value) for key, value in symbolic.items()})
+        operation = object.__new__(type(call.operation))
+        vars(operation).update(vars(call.operation), **{key: resolve(value) for key, value in symbolic.items()})
     args, kwargs = tree.map_structure(resolve, (call.args, call.kwargs))
     results = tree.flatten(function(builder, operation, *args, **kwargs))
     for expected, result in zip((x for x in tree.flatten(call.outputs) if x is not None), results, strict=True):

@@ -25,6 +25,3 @@ refuses("it searches over sequences; decode the model's output outside of it", n
 refuses("it draws random numbers, which an engine cannot repeat", image.ElasticTransform)
 refuses("it is the base class of others", math.SegmentReduction)
 refuses("Keras forgets its arguments in a symbolic call", quantizers.FakeQuantWithMinMaxVars)
-refuses(
-    "nothing lowers it yet",
-)

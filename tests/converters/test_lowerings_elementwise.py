@@ -14,6 +14,14 @@ from tests.converters.checking import Case, case, check, parametrize, randomize
 TWO = [(5, 4, 3), (5, 4, 3)]
 CONSTANT = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 
+
+class Bounded(layers.Layer):
+    """Clips between values that the model computes."""
+
+    def call(self, xs: Any) -> Any:
+        return ops.clip(xs[0], xs[1], xs[1] + ops.abs(xs[2]))
+
+
 CASES = [
     case(layers.Add, TWO, "Add:1"),
     case(layers.Add, [(5, 4, 3), (1, 1, 3)], "Add:1"),
@@ -73,6 +81,14 @@ CASES = [
     case(layers.SpatialDropout2D, (5, 4, 3), "Identity:1", rate=0.5),
     case(layers.ActivityRegularization, (5,), "Identity:1", l2=0.1),
     case(layers.Identity, (5, 4), "Identity:1"),
+    case(lambda x: ops.maximum(x, 3), (5,), "Cast:2,Max:1", dtype="uint8"),
+    case(lambda x: ops.minimum(x, -3), (5,), dtype="uint8"),
+    case(lambda x: ops.floor_divide(x - 2, 3), (5,), dtype="int8"),
+    case(lambda x: ops.floor_divide(x, -3), (5,), dtype="uint8"),
+    case(lambda x: ops.mod(x - 2, -3), (5,), dtype="int32"),
+    case(lambda x: ops.round(x * 37, decimals=-1), (5,), dtype="int32"),
+    case(lambda x: ops.saturate_cast(x * 100 - 200, "int8"), (5,), dtype="int32"),
+    case(Bounded, [(5, 4), (1, 4), (1, 4)], "Abs:1,Add:1,Max:1,Min:1"),
 ]
 
 
