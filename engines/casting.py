@@ -72,11 +72,27 @@ def cast(model: ir.Model, recipe: Recipe) -> None:
         for index, value in typed_inputs(node):
             if value.dtype != kind:
                 node.replace_input_with(index, _as(model, value, kind, casts))
+        for inner in _bodies(node):
+            for index, outer in enumerate(inner.inputs):
+                if outer is not None and is_float(outer) and outer.dtype != kind and _is_of(outer, model.graph):
+                    inner.replace_input_with(index, _as(model, outer, kind, casts))
         _set_outputs(node, kind)
     for index, value in enumerate(list(model.graph.outputs)):
         dtype = wanted[name_of(value)]
         if dtype is not None and value.dtype != dtype:
             model.graph.outputs[index] = _output(model, value, dtype)
+
+
+def _bodies(node: ir.Node) -> list[ir.Node]:
+    """All nodes in the branches or the loop body of a node, at any depth: they compute in the node's type."""
+    graphs = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+    return [inner for graph in graphs for inner in graph.all_nodes()]
+
+
+def _is_of(value: ir.Value, graph: ir.Graph) -> bool:
+    """Whether a value that a body reads is from the graph around it."""
+    maker = value.producer()
+    return maker.graph is graph if maker is not None else value.is_graph_input() and value in graph.inputs
 
 
 def _as(

@@ -33,12 +33,12 @@ PRECISION = {
 
 _ROW = re.compile(
     r"^Name: (.*?), LayerType: (.*?), Inputs: \[(.*?)\], Constants: \[(.*?)\], Outputs: \[(.*?)\]"
-    r", TacticName: (.*?), StreamId: -?\d+(?:, \w+: \d+)*, Metadata: ?(.*)$"
+    r", TacticName: (.*?), StreamId: -?\d+(?:, \w+: \w+)*, Metadata: ?(.*)$"
 )
 _OPERAND = re.compile(r"\{ Name: ([^{}]*?), Dimensions: \[([^\]{}]*)\],[^{}]*?Datatype: (\w+)[^{}]*\}")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
-_ELEMENTWISE = frozenset({"kgen", "shape_call", "Reformat", "NoOp", "Constant", "signal", "wait"})
-_NO_ARITHMETIC = frozenset({"Reformat", "NoOp", "Constant", "signal", "wait"})
+_ELEMENTWISE = frozenset({"kgen", "shape_call", "Reformat", "NoOp", "Constant", "signal", "wait", "jmp", "cjmp"})
+_NO_ARITHMETIC = frozenset({"Reformat", "NoOp", "Constant", "signal", "wait", "jmp", "cjmp"})
 _PRODUCT = re.compile(r"Fc|Gemm|Conv|MatMul|Dot|_gemm_")
 
 

@@ -64,30 +64,33 @@ def loop(g: Builder, op: Loop, count: Operand | None, *values: Operand) -> list[
 def scan(g: Builder, op: Scan, state: Sequence[Operand], xs: Sequence[Operand]) -> list[Tensor]:
     """The state is carried as Keras has it; each tensor is stepped over along whichever axis its first one lies in.
 
-    Where it lies second (a sequence with the batch in front), so do the outputs, and nothing is transposed.
+    Where it lies second (a sequence with the batch in front), so do the outputs, and nothing is transposed. Where there
+    is no state a number is carried, since TensorRT takes no Scan without one.
     """
     specs = _specs(g)
     count = len(state)
+    unused = [] if count else [Tensor(g.constant(np.asarray(0, np.float32)), ())]
     first = _as_keras(g, [as_tensor(g, x, spec.dtype) for x, spec in zip(state, specs, strict=False)], specs[:count])
     tensors = [as_tensor(g, x) for x in xs]
     axes = [x.axis(0) for x in tensors]
     with g.subgraph("body") as graph:
         carried = [g.input("state", _open(x, spec)) for x, spec in zip(first, specs, strict=False)]
+        kept = [g.input("state", x) for x in unused]
         slices = [g.input("slice", _slice(x)) for x in tensors]
         outputs = g.bodies[0]([*carried, *slices])
         after = _as_keras(g, outputs[:count], specs[:count])
         each = [cast(g, x, spec.dtype) for x, spec in zip(outputs[count:], specs[count:], strict=True)]
-        for x in (*after, *each):
+        for x in (*after, *kept, *each):
             g.output(x.value)
     places = [1 if axes[0] == 1 and x.rank else 0 for x in each]
     orders = [tuple(_inserted(x.order, place)) for x, place in zip(each, places, strict=True)]
     length = tensors[0].dims[axes[0]]
-    likes = [_open(x, spec).value for x, spec in zip(first, specs, strict=False)]
+    likes = [_open(x, spec).value for x, spec in zip(first, specs, strict=False)] + [x.value for x in unused]
     likes += [_stacked(x, place, length) for x, place in zip(each, places, strict=True)]
     backwards = 1 if op.backwards else 0
     values = g.with_subgraphs(
         "Scan",
-        [x.value for x in (*first, *tensors)],
+        [x.value for x in (*first, *unused, *tensors)],
         likes,
         body=graph,
         num_scan_inputs=len(tensors),
@@ -96,7 +99,8 @@ def scan(g: Builder, op: Scan, state: Sequence[Operand], xs: Sequence[Operand]) 
         scan_output_axes=places if any(places) else None,
         scan_output_directions=[backwards] * len(places) if backwards and op.in_place and places else None,
     )
-    return [*_tensors(values[:count]), *(Tensor(v, order) for v, order in zip(values[count:], orders, strict=True))]
+    stacked = zip(values[count + len(unused) :], orders, strict=True)
+    return [*_tensors(values[:count]), *(Tensor(value, order) for value, order in stacked)]
 
 
 def _specs(g: Builder) -> list[Any]:
