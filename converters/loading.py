@@ -18,6 +18,8 @@ from deploy.errors import ConversionError
 from deploy.quiet import import_keras
 
 _H5_MAGIC = b"\x89HDF\r\n\x1a\n"
+LARGE = 2**26
+"""Bytes from which on a `.keras` file is unpacked before it is read."""
 
 
 def load(
@@ -76,7 +78,19 @@ def load(
     with _clear_errors(path, trust_lambda, description, classes):
         if description.of_keras_2:
             return _load_keras_2(path, description, classes, safe_mode=not trust_lambda)
-        return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=not trust_lambda)
+        with _unpacked(path) as source:
+            return keras.saving.load_model(source, custom_objects=classes, compile=False, safe_mode=not trust_lambda)
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """A large `.keras` file as a folder, whose weights Keras reads one by one; out of the file it reads all at once."""
+    if path.suffix != ".keras" or path.stat().st_size < LARGE:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+        yield Path(folder)
 
 
 def in_keras_3(model: Any) -> Any:

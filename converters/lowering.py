@@ -21,6 +21,7 @@ from converters import layout
 from converters.layout import Order, Shape
 from converters.registry import lowering_of
 from converters.tracing import Body, Call, Trace, Weight
+from converters.variables import read
 from deploy.errors import ConversionError
 from deploy.manifest import BATCH
 
@@ -381,7 +382,7 @@ def _output(builder: Builder, value: Any, tensors: Mapping[int, Tensor]) -> Tens
 def _numpy(value: Any) -> Any:
     """Weights and backend tensors as numpy arrays; everything else as it is."""
     if isinstance(value, Weight):
-        return np.asarray(ops.convert_to_numpy(value.variable)).astype(value.dtype, copy=False)
+        return read(value.variable).astype(value.dtype, copy=False)
     if ops.is_tensor(value):
         return np.asarray(ops.convert_to_numpy(value))
     return value

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from converters.variables import read
+
 
 def describe(model: Any) -> dict[str, str]:
     """Metadata of the ONNX model: Keras version, backend, the model's name and its content hash."""
@@ -28,7 +30,7 @@ def content_hash(model: Any) -> str:
         configuration = " ".join([type(model).__qualname__, *names])
     digest.update(configuration.encode())
     for variable in model.weights:  # not the states of random generators, which are new in every process
-        array = keras.ops.convert_to_numpy(variable)
+        array = read(variable)
         digest.update(f"{variable.path} {variable.dtype} {array.shape}".encode())
         digest.update(
             array.tobytes() if not array.flags.c_contiguous else memoryview(array).cast("B") if array.size else b""

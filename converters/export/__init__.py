@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from converters.convert import convert_model
 from converters.loading import load
-from deploy.files import replacing
 
 if TYPE_CHECKING:
     from converters.convert import Conversion
@@ -34,8 +33,7 @@ def export(
 
 
 def write(conversion: Conversion, target: Path | str) -> None:
-    """Writes the graph whole or not at all."""
-    import onnx_ir as ir
+    """Writes the graph whole or not at all; what is over 2 GB has its weights in a second file, ``<target>.data``."""
+    from converters.writing import write_model
 
-    with replacing(target) as temporary:
-        ir.save(conversion.model, temporary)
+    write_model(conversion.model, target)

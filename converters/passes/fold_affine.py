@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from converters.passes.rewriting import Array, constant, initializer, only_consumer, per_axis, producer, whole
+from converters.passes.rewriting import (
+    Array,
+    constant,
+    initializer,
+    only_consumer,
+    per_axis,
+    producer,
+    replace_constant,
+    whole,
+)
 
 LARGEST_SHIFT = 1024.0
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
@@ -130,12 +139,11 @@ def _fold(graph: ir.Graph, convolution: ir.Node) -> bool:
     wide = weights.reshape(groups, -1, *weights.shape[1:]).astype(np.float64)
     scaled = (wide * chain.scale.reshape(shape)).reshape(weights.shape).astype(weights.dtype)
     name = convolution.name or "conv"
-    convolution.replace_input_with(1, initializer(graph, scaled, f"{name}/kernel"))
+    replace_constant(graph, convolution, 1, scaled, f"{name}/kernel")
     if chain.shift.any() and not left:
         total = (wide * chain.shift.reshape(shape)).sum(tuple(range(2, wide.ndim))).reshape(-1)
-        convolution.resize_inputs(3)
         total = total if bias is None else total + bias
-        convolution.replace_input_with(2, initializer(graph, total.astype(weights.dtype), f"{name}/bias"))
+        replace_constant(graph, convolution, 2, total.astype(weights.dtype), f"{name}/bias")
     _replace(graph, chain, value, reader, axis, shifted=bool(left))
     return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from converters.passes.rewriting import OUTPUT_AXIS, absorb, constant, initializer, only_consumer, plain_product
+from converters.passes.rewriting import OUTPUT_AXIS, absorb, constant, only_consumer, plain_product, replace_constant
 
 
 def fold_batch_norm(graph: ir.Graph) -> bool:
@@ -39,8 +39,7 @@ def _fold(graph: ir.Graph, node: ir.Node, norm: ir.Node) -> bool:
     new_weights = (weights * scale.reshape(shape)).astype(weights.dtype)
     new_bias = ((0.0 if bias is None else bias.astype(np.float64)) - mean) * scale + beta
     name = norm.name or "batch_norm"
-    node.replace_input_with(1, initializer(graph, new_weights, f"{name}/kernel"))
-    node.resize_inputs(3)
-    node.replace_input_with(2, initializer(graph, new_bias.astype(weights.dtype), f"{name}/bias"))
+    replace_constant(graph, node, 1, new_weights, f"{name}/kernel")
+    replace_constant(graph, node, 2, new_bias.astype(weights.dtype), f"{name}/bias")
     absorb(graph, node, norm)
     return True

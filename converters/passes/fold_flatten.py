@@ -9,7 +9,7 @@ import math
 
 import onnx_ir as ir
 
-from converters.passes.rewriting import constant, initializer, only_consumer, producer
+from converters.passes.rewriting import constant, only_consumer, producer, replace_constant
 
 
 def fold_flatten(graph: ir.Graph) -> bool:
@@ -40,7 +40,7 @@ def _fold(graph: ir.Graph, gemm: ir.Node) -> bool:
     back = [inner.index(axis) for axis in range(len(inner))]
     permuted = rows.transpose(*back, len(inner)).reshape(weights.shape)
     name = (gemm.inputs[1].name if gemm.inputs[1] is not None else None) or "kernel"
-    gemm.replace_input_with(1, initializer(graph, permuted, f"{name}_channels_first"))
+    replace_constant(graph, gemm, 1, permuted, f"{name}_channels_first")
     reshape.replace_input_with(0, source)
     # what flows here is no longer the layer's output as Keras orders it, so it must not carry the layer's name
     value = reshape.outputs[0]

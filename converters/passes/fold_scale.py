@@ -17,11 +17,11 @@ from converters.passes.rewriting import (
     Array,
     absorb,
     constant,
-    initializer,
     only_consumer,
     other_input,
     per_axis,
     plain_product,
+    replace_constant,
     whole,
 )
 
@@ -69,11 +69,10 @@ def _fold_channels(graph: ir.Graph, node: ir.Node) -> bool:
     axis = OUTPUT_AXIS[node.op_type]
     shape = [-1 if a == axis else 1 for a in range(weights.ndim)]
     name = scale.name or "scale"
-    node.replace_input_with(
-        1, initializer(graph, (weights * factor.reshape(shape)).astype(weights.dtype), f"{name}/kernel")
-    )
+    scaled = (weights * factor.reshape(shape)).astype(weights.dtype)
+    replace_constant(graph, node, 1, scaled, f"{name}/kernel")
     if bias is not None:
-        node.replace_input_with(2, initializer(graph, (bias * factor).astype(weights.dtype), f"{name}/bias"))
+        replace_constant(graph, node, 2, (bias * factor).astype(weights.dtype), f"{name}/bias")
     absorb(graph, node, scale)
     return True
 
@@ -94,9 +93,9 @@ def _fold_last(graph: ir.Graph, node: ir.Node) -> bool:
     if scale is None or factor is None:
         return False
     name = scale.name or "scale"
-    node.replace_input_with(1, initializer(graph, (weights * factor).astype(weights.dtype), f"{name}/kernel"))
+    replace_constant(graph, node, 1, (weights * factor).astype(weights.dtype), f"{name}/kernel")
     if bias is not None:
         place = 0 if last.inputs[1] is node.outputs[0] else 1
-        last.replace_input_with(place, initializer(graph, (bias * factor).astype(weights.dtype), f"{name}/bias"))
+        replace_constant(graph, last, place, (bias * factor).astype(weights.dtype), f"{name}/bias")
     absorb(graph, last, scale)
     return True

@@ -58,6 +58,17 @@ def initializer(graph: ir.Graph, array: Array, name: str) -> ir.Value:
     return value
 
 
+def replace_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, name: str) -> None:
+    """Gives a node a new constant in the place of another, which goes at once when nothing else reads it."""
+    old = node.inputs[index] if index < len(node.inputs) else None
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, initializer(graph, array, name))
+    if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
+        assert old.name is not None
+        del graph.initializers[old.name]
+
+
 def absorb(graph: ir.Graph, node: ir.Node, consumer: ir.Node) -> None:
     """Lets ``node`` give what ``consumer`` gave: its value takes over name, type, shape, uses, place as an output."""
     kept, gone = node.outputs[0], consumer.outputs[0]
