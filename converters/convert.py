@@ -101,13 +101,14 @@ def _convert(
     )
     if exporter == "direct":
         fallback.refuse_unopened(traced)
+    properties = metadata.describe(model)  # before there are arrays of the graph: reading a weight takes a copy
     lowered = lower(traced, opset or OPSET, channels_first_inputs=input_layout == "nchw")
     result = ir.Model(
         lowered.graph,
         ir_version=8 if (opset or OPSET) < 19 else 10,
         producer_name="kerasrt",
         producer_version=importlib.metadata.version("kerasrt") if _installed() else "",
-        metadata_props=metadata.describe(model),
+        metadata_props=properties,
     )
     passes.clean(result)
     layers = layer_map(result.graph, lowered.layers)

@@ -23,6 +23,9 @@ LIMIT = 2**31 - 2**24
 ALIGNMENT = 4096
 """External tensors begin at multiples of this, so that they can be mapped into memory."""
 
+SMALL = 1024
+"""Bytes up to which a tensor stays in the file: shapes and axes must be where shape inference reads them."""
+
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers in onnx.proto: ModelProto, GraphProto, TensorProto
 
 
@@ -31,7 +34,8 @@ def write_model(model: ir.Model, target: Path | str, *, limit: int = LIMIT) -> N
     target = Path(target)
     values = [value for value in model.graph.initializers.values() if value.const_value is not None]
     if sum(value.const_value.nbytes for value in values if value.const_value is not None) > limit:
-        _write_external(model, values, target)
+        large = [value for value in values if value.const_value is not None and value.const_value.nbytes > SMALL]
+        _write_external(model, large, target)
         return
     with replacing(target) as temporary, temporary.open("wb") as file:
         _write_single(model, values, file)

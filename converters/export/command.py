@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConversionError(
             "the output is an ONNX file", where=f"-o {arguments.output}", expected="a name that ends in .onnx"
         )
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its allocator keeps what is freed; nothing is computed here
     model = load(
         arguments.model,
         arguments.custom_objects,
