@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import keras
+import numpy as np
 
 from converters.variables import read
 
@@ -32,7 +33,5 @@ def content_hash(model: Any) -> str:
     for variable in model.weights:  # not the states of random generators, which are new in every process
         array = read(variable)
         digest.update(f"{variable.path} {variable.dtype} {array.shape}".encode())
-        digest.update(
-            array.tobytes() if not array.flags.c_contiguous else memoryview(array).cast("B") if array.size else b""
-        )
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()

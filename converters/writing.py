@@ -62,7 +62,8 @@ def _write_single(model: ir.Model, values: Sequence[ir.Value], file: BinaryIO) -
 def _head(tensor: ir.TensorProtocol) -> bytes:
     """A TensorProto up to its numbers."""
     proto = onnx.TensorProto(name=tensor.name, data_type=int(tensor.dtype), dims=list(tensor.shape.numpy()))
-    return proto.SerializeToString(deterministic=True) + _tag(_RAW_DATA, tensor.nbytes)
+    fields: bytes = proto.SerializeToString(deterministic=True)
+    return fields + _tag(_RAW_DATA, tensor.nbytes)
 
 
 def _tag(field: int, size: int) -> bytes:
@@ -102,7 +103,7 @@ def _write_external(model: ir.Model, values: Sequence[ir.Value], target: Path) -
                     offset,
                     tensor.nbytes,
                     tensor.dtype,
-                    shape=ir.Shape(tensor.shape),
+                    shape=ir.Shape(tensor.shape.numpy()),
                     name=tensor.name or "",
                     base_dir=target.parent,
                 )
