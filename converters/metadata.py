@@ -33,5 +33,5 @@ def content_hash(model: Any) -> str:
     for variable in model.weights:  # not the states of random generators, which are new in every process
         array = read(variable)
         digest.update(f"{variable.path} {variable.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
