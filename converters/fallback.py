@@ -15,7 +15,7 @@ from keras import KerasTensor, tree
 
 from converters import keras_internals, layout, tracing
 from converters.lowering import Builder, Tensor
-from converters.registry import Lowering, why_unknown
+from converters.registry import Lowering, refusal_of, why_unknown
 from converters.tracing import Call, Trace
 from deploy.errors import ConversionError
 
@@ -37,6 +37,8 @@ def fallback(call: Call) -> Lowering:
     """
     if not isinstance(call.operation, keras.layers.Layer):
         raise _cannot(call, why_unknown(call.operation))
+    if refusal_of(call.operation):
+        raise _cannot(call, call.why)
     if keras.backend.backend() != "tensorflow":
         raise _cannot(call, f"it cannot be opened ({call.why}), and tf2onnx needs the TensorFlow backend of Keras")
     return functools.partial(_inline, call.why)

@@ -14,7 +14,7 @@ from keras import KerasTensor, tree
 from keras.layers import Layer
 
 from converters import keras_internals
-from converters.registry import has_own_dtype, why_unknown
+from converters.registry import has_own_dtype, refusal_of, why_unknown
 from deploy.errors import ConversionError
 
 TOO_MANY = 2**31
@@ -205,7 +205,7 @@ class Recorder:
             why = "its call did not return symbolic values"
         del self.calls[calls:], self.layers[layers:]
         unknown, self.unknown = self.unknown, None
-        return None, why, unknown
+        return None, refusal_of(layer) or why, unknown
 
     def _record(
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None

@@ -55,7 +55,7 @@ def opens(*classes: type, own_dtype: bool = False) -> Callable[[Function], Funct
 
 
 def refuses(reason: str, *classes: type) -> None:
-    """Says why operation classes have neither; the error for a model that uses one ends in this reason."""
+    """Says why operation classes, or layers that do not open, have neither; an error for a model with one ends in it."""
     _refusals.update(dict.fromkeys(classes, reason))
 
 
@@ -105,10 +105,15 @@ def is_known(operation: Any) -> bool:
     return is_lowered(operation) or opening_of(operation) is not None
 
 
+def refusal_of(operation: Any) -> str:
+    """Why an operation or layer has no lowering, where a reason was given."""
+    _load()
+    return _refusals.get(type(operation), "")
+
+
 def why_unknown(operation: Any) -> str:
     """The sentence that refuses an operation, with the reason where one was given."""
-    _load()
-    reason = _refusals.get(type(operation), "")
+    reason = refusal_of(operation)
     return f"the operation {type(operation).__name__} has no lowering" + (f": {reason}" if reason else "")
 
 

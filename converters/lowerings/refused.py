@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from keras import layers
+
 from converters.keras_internals import image, linalg, math, nn, numpy, quantizers
 from converters.registry import refuses
 
@@ -24,4 +26,6 @@ refuses("it searches over alignments of a training target", nn.CTCLoss)
 refuses("it searches over sequences; decode the model's output outside of it", nn.CTCDecode)
 refuses("it draws random numbers, which an engine cannot repeat", image.ElasticTransform)
 refuses("it is the base class of others", math.SegmentReduction)
+refuses("it hashes text; do so outside of the model", layers.Hashing, layers.HashedCrossing)
+refuses("it looks text up; do so outside of the model", layers.StringLookup, layers.TextVectorization)
 refuses("Keras forgets its arguments in a symbolic call", quantizers.FakeQuantWithMinMaxVars)

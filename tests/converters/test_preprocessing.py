@@ -85,10 +85,12 @@ def test_strings_are_refused(layer: keras.layers.Layer) -> None:
         convert_model(keras.Model(inputs, layer(inputs)))
 
 
-def test_hashes_are_refused_by_name() -> None:
+def test_hashes_are_refused_with_the_reason() -> None:
     inputs = keras.Input((1,), dtype="int64")
-    with pytest.raises(ConversionError, match="Hashing"):
-        convert_model(keras.Model(inputs, layers.Hashing(4)(inputs)))
+    pair = [keras.Input((1,), dtype="int64"), keras.Input((1,), dtype="int64")]
+    for given, layer in ((inputs, layers.Hashing(4)), (pair, layers.HashedCrossing(4))):
+        with pytest.raises(ConversionError, match=f"{type(layer).__name__} cannot be converted: it hashes text"):
+            convert_model(keras.Model(given, layer(given)))
 
 
 def test_a_lookup_that_has_no_expression_is_one_error() -> None:
