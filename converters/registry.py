@@ -55,7 +55,7 @@ def opens(*classes: type, own_dtype: bool = False) -> Callable[[Function], Funct
 
 
 def refuses(reason: str, *classes: type) -> None:
-    """Says why operation classes, or layers that do not open, have neither; an error for a model with one ends in it."""
+    """Says why operation classes, or layers that do not open, have neither; the error for a model with one says so."""
     _refusals.update(dict.fromkeys(classes, reason))
 
 

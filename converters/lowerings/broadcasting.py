@@ -99,7 +99,7 @@ def elementwise(g: Builder, op_type: str, *operands: Operand, dtype: str | None 
     """
     dtype = dtype or promoted(*operands)
     wide = dtype if op_type.startswith("Bitwise") else wider(dtype)
-    if wide != dtype:  # a number that the small dtype cannot hold overflows first
+    if wide != dtype and not op_type.startswith(("Greater", "Less")):  # a number beyond the small dtype overflows first
         operands = tuple(x if isinstance(x, Tensor) else np.asarray(x).astype(dtype) for x in operands)
     values, order = broadcast(g, *operands, dtype=wide)
     y = Tensor(g.op(op_type, *values), order)

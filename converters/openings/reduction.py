@@ -193,10 +193,17 @@ def _of_counted(x: Any, q: float, method: str, *, whole: bool) -> Any:
 
 @opens(knp.Cumprod)
 def cumprod(op: Any, x: Any) -> Any:
-    """Doubling: after step k each place holds the product of the 2^k values up to it (Hillis and Steele 1986)."""
+    """Doubling: after step k each place holds the product of the 2^k values up to it (Hillis and Steele 1986).
+
+    Along an unknown size, one value after the other.
+    """
     x, axis = flat_or(ops.cast(x, op.dtype) if op.dtype else x, op.axis)
     x = ops.cast(x, "int32") if dtype_of(x) == "bool" else x
-    size = known(x.shape[axis], "the size of a cumulative product")
+    size = x.shape[axis]
+    if size is None:
+        rows = ops.moveaxis(x, axis, 0)
+        _, y = ops.scan(lambda total, row: (ops.multiply(total, row),) * 2, ops.ones_like(rows[0]), rows)
+        return ops.moveaxis(y, 0, axis)
     step = 1
     while step < size:
         widths = [(0, 0)] * len(x.shape)

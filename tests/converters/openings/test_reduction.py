@@ -42,6 +42,8 @@ CASES = [
     case(lambda x: ops.cumsum(x, axis=1), (5,), dtype="float16"),
     case(lambda x: ops.cumprod(x, axis=1), (5, 4)),
     case(lambda x: ops.cumprod(x, axis=-1), (1,)),
+    case(lambda x: ops.cumprod(x, axis=0), (5, 4)),
+    case(ops.cumprod, (5,), dtype="int32"),
     case(lambda x: ops.cumprod(x + 1, axis=1), (7,), dtype="int32"),
     case(lambda x: ops.isin(x, [1, 3]), (5,), dtype="int32"),
     case(lambda x: ops.isin(x, [1, 3], invert=True), (5, 2), dtype="int32"),

@@ -55,6 +55,7 @@ CASES = [
     case(lambda x: ops.full_like(x, 3), (5, 4)),
     case(lambda x: ops.full_like(x, 2.5, dtype="int32"), (5, 4)),
     case(lambda x: ops.full_like(x, True, dtype="bool"), (5,)),
+    case(lambda x: x * ops.cast(ops.size(x), "float32"), (5,)),
     case(lambda x: ops.linspace(x, 2.0, 4), (5,)),
     case(lambda xs: ops.linspace(xs[0], xs[1], 4, axis=-1, endpoint=False), TWO),
     case(lambda x: ops.logspace(x, x + 1.0, 3), (5,)),
