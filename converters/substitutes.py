@@ -38,6 +38,11 @@ def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:
     return ops.take(x, index, axis=kept)
 
 
+def ndim(recorder: Recorder, operation: Any, x: Any) -> int:
+    """A rank is a Python number: code that merges values of several ranks counts with it."""
+    return len(x.shape)
+
+
 def _index(item: Any) -> Any:
     item = sizes.number(item)
     if isinstance(item, KerasTensor | slice) or item is None or item is Ellipsis:
@@ -79,6 +84,7 @@ RULES: dict[type, Rule] = {
     knp.BroadcastTo: _with_sizes("shape", lambda r, op, x, shape: sizes.broadcast_to(r, x, shape)),
     knp.Full: _with_sizes("shape", lambda r, op, x, shape: sizes.full(r, shape, x, op.dtype)),
     knp.GetItem: get_item,
+    knp.Ndim: ndim,
     knp.Repeat: _with_sizes("repeats", lambda r, op, x, repeats: sizes.repeat(r, x, repeats, op.axis)),
     knp.Reshape: sizes.reshape,
     knp.Tile: _with_sizes("repeats", lambda r, op, x, repeats: sizes.tile(r, x, repeats)),
