@@ -25,8 +25,8 @@ class Bounded(layers.Layer):
 CASES = [
     case(layers.Add, TWO, "Add:1"),
     case(layers.Add, [(5, 4, 3), (1, 1, 3)], "Add:1"),
-    case(layers.Add, [(5, 4, 3), (3,)], "Add:1,Unsqueeze:2"),
-    case(layers.Add, [(5, 4, 3), (4, 3), (5, 1, 1)], "Add:2,Unsqueeze:1"),
+    case(layers.Add, [(5, 4, 3), (3,)], "Add:1,Reshape:1"),
+    case(layers.Add, [(5, 4, 3), (4, 3), (5, 1, 1)], "Add:2,Reshape:1"),
     case(layers.Add, [(4,), (4,), (4,)], "Add:2"),
     case(layers.Subtract, TWO, "Sub:1"),
     case(layers.Multiply, [(5, 4, 3), (5, 4, 1)], "Mul:1"),
