@@ -7,7 +7,8 @@ Each rule was seen on TensorRT-RTX, or is NVIDIA's ("Working with Quantized Type
 4. A quantizer is read by dequantizers alone, which have its own scale.
 5. A product has both operands quantized, to the same type, or neither; its bias stays floating.
 6. A ConvTranspose is not quantized: with a scale per channel it is built in floating point.
-7. What the recipe calls INT8 or FP8 is quantized to that.
+7. Float8 comes from a quantizer, not from a Cast, by which Keras's own float8 layers compute.
+8. What the recipe calls INT8 or FP8 is quantized to that.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from engines.graphs import COMPUTE, constant, name_of, output_axis
 from engines.recipe import QUANTIZED, Recipe
 
 _TYPES = {ir.DataType.INT8: "int8", ir.DataType.FLOAT8E4M3FN: "fp8"}
+_FLOAT8 = (ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E5M2)
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 _ELSEWHERE = (*_QUANTIZERS, "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 
@@ -38,7 +40,7 @@ def lint(model: ir.Model, recipe: Recipe) -> None:
         f"TensorRT would drop or refuse its quantization: {problem}",
         where=f"layer {node.name} ({node.op_type})",
         found=f"likewise {len(others)} more: {', '.join(others[:5])}" if others else "",
-        fix="give the layer fp16 in the recipe, or make the recipe again; a graph of your own: give it unquantized",
+        fix="give the layer fp16 in the recipe, make the recipe again, or give the model before it was quantized",
     )
 
 
@@ -62,6 +64,8 @@ def _problems(node: ir.Node, recipe: Recipe) -> Iterator[str]:
             yield from _of_readers(node)
     elif node.op_type in COMPUTE and not node.domain:
         yield from _of_product(node, recipe.precision_of(node.name or ""))
+    elif node.op_type == "Cast" and node.outputs[0].dtype in _FLOAT8:
+        yield "it casts to float8, which only a QuantizeLinear may give"
 
 
 def _of_scale(node: ir.Node) -> Iterator[str]:
@@ -102,7 +106,7 @@ def _of_readers(node: ir.Node) -> Iterator[str]:
 
 
 def _of_product(node: ir.Node, asked: str) -> Iterator[str]:
-    """Rules 3, 5, 6 and 7."""
+    """Rules 3, 5, 6 and 8."""
     first, second = (_dequantizer(_input(node, index)) for index in (0, 1))
     kinds = {_TYPES.get(kind) for one in (first, second) if one is not None and (kind := _kind(one)) is not None}
     if (first is None) != (second is None):

@@ -188,3 +188,19 @@ def test_a_graph_that_is_quantized_already_is_refused(
         engines.apply(int8, quantized, target)
     with pytest.raises(BuildError, match="quantized already"):
         engines.build(quantized, tmp_path / "b", "fp32", "onnxruntime", sample=samples, quiet=True)
+
+
+def test_keras_float8_layers_build_for_onnxruntime_and_are_refused_for_tensorrt(tmp_path: Any) -> None:
+    """They compute in float8 by Casts, which TensorRT does not take."""
+    import keras
+
+    inputs = keras.Input((8,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(4, name="dense")(inputs))
+    model.quantize("float8")
+    sample = {"x": np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)}
+    bundle = engines.build(model, tmp_path / "b", "fp32", "onnxruntime", sample=sample, quiet=True)
+    assert bundle.manifest.find("graph", "fp32")
+    pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(BuildError, match="casts to float8"):
+        engines.build(model, tmp_path / "c", "fp16", "tensorrt-rtx", sample=sample, quiet=True)
+    assert not (tmp_path / "c").exists()
