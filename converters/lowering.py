@@ -218,6 +218,16 @@ class Builder:
         finally:
             self.graph, self._onnx, self._arranged = around
 
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[ir.Graph]:
+        """A subgraph that is only looked at: of what is written in it nothing stays, no name and no constant."""
+        names, constants, initializers = set(self._names), dict(self._constants), set(self.root.initializers)
+        with self.subgraph("rehearsal") as graph:
+            yield graph
+        self._names, self._constants = names, constants
+        for name in [name for name in self.root.initializers if name not in initializers]:
+            del self.root.initializers[name]
+
     def input(self, label: str, like: Tensor) -> Tensor:
         """A new input of the subgraph at hand, of another tensor's shape, dtype and order."""
         value = ir.Value(name=self.unique(self._scoped(label)), shape=like.value.shape, type=like.value.type)

@@ -62,7 +62,7 @@ def loop(g: Builder, op: Loop, count: Operand | None, *values: Operand) -> list[
 
 @lowers(Scan)
 def scan(g: Builder, op: Scan, state: Sequence[Operand], xs: Sequence[Operand]) -> list[Tensor]:
-    """The state is carried as Keras has it; each tensor is stepped over along whichever axis its first one lies in.
+    """Each tensor is stepped over along whichever axis its first one lies in; state and slices have the body's order.
 
     Where it lies second (a sequence with the batch in front), so do the outputs, and nothing is transposed. Where there
     is no state a number is carried, since TensorRT takes no Scan without one.
@@ -71,14 +71,17 @@ def scan(g: Builder, op: Scan, state: Sequence[Operand], xs: Sequence[Operand]) 
     count = len(state)
     unused = [] if count else [Tensor(g.constant(np.asarray(0, np.float32)), ())]
     first = _as_keras(g, [as_tensor(g, x, spec.dtype) for x, spec in zip(state, specs, strict=False)], specs[:count])
-    tensors = [as_tensor(g, x) for x in xs]
+    first, tensors = _in_order_of_body(g, first, [as_tensor(g, x) for x in xs])
     axes = [x.axis(0) for x in tensors]
     with g.subgraph("body") as graph:
         carried = [g.input("state", _open(x, spec)) for x, spec in zip(first, specs, strict=False)]
         kept = [g.input("state", x) for x in unused]
         slices = [g.input("slice", _slice(x)) for x in tensors]
         outputs = g.bodies[0]([*carried, *slices])
-        after = _as_keras(g, outputs[:count], specs[:count])
+        after = [
+            g.arrange(cast(g, x, spec.dtype), like.order)
+            for x, spec, like in zip(outputs[:count], specs, first, strict=False)
+        ]
         each = [cast(g, x, spec.dtype) for x, spec in zip(outputs[count:], specs[count:], strict=True)]
         for x in (*after, *kept, *each):
             g.output(x.value)
@@ -100,7 +103,42 @@ def scan(g: Builder, op: Scan, state: Sequence[Operand], xs: Sequence[Operand]) 
         scan_output_directions=[backwards] * len(places) if backwards and op.in_place and places else None,
     )
     stacked = zip(values[count + len(unused) :], orders, strict=True)
-    return [*_tensors(values[:count]), *(Tensor(value, order) for value, order in stacked)]
+    last = [Tensor(value, x.order) for value, x in zip(values, first, strict=False)]
+    return [*last, *(Tensor(value, order) for value, order in stacked)]
+
+
+def _in_order_of_body(
+    g: Builder, state: Sequence[Tensor], tensors: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The state and tensors of a Scan in the order in which its body wants them, so that no step transposes them.
+
+    The body is written once to see: an input that is only read through one Transpose is wanted as that gives it; a
+    state only if the body leaves it so.
+    """
+    with g.rehearsal():
+        inputs = [g.input("input", x) for x in (*state, *(_slice(x) for x in tensors))]
+        outputs = g.bodies[0](inputs)
+        wanted = [_wanted(x) for x in inputs]
+    count = len(state)
+    orders = [
+        order if order == after.order else x.order
+        for x, order, after in zip(state, wanted[:count], outputs[:count], strict=True)
+    ]
+    first = [g.arrange(x, order) for x, order in zip(state, orders, strict=True)]
+    moved = []
+    for x, order in zip(tensors, wanted[count:], strict=True):
+        place = x.axis(0)
+        moved.append(g.arrange(x, tuple(_inserted(order, place))))
+    return first, moved
+
+
+def _wanted(x: Tensor) -> layout.Order:
+    """The order in which the nodes of a body read one of its inputs."""
+    readers = [use.node for use in x.value.uses()]
+    perms = {tuple(node.attributes.get_ints("perm", ())) for node in readers if node.op_type == "Transpose"}
+    if len(perms) != 1 or any(node.op_type != "Transpose" for node in readers):
+        return x.order
+    return tuple(x.order[axis] for axis in perms.pop())
 
 
 def _specs(g: Builder) -> list[Any]:
@@ -130,7 +168,8 @@ def _like(first: ir.Value, second: ir.Value) -> ir.Value:
 
 def _open(x: Tensor, spec: Any) -> Tensor:
     """The tensor, its size unknown where Keras says that a loop may change it."""
-    dims = [None if size is None and isinstance(d, int) else d for d, size in zip(x.dims, spec.shape, strict=True)]
+    sizes = layout.physical(spec.shape, x.order)
+    dims = [None if size is None and isinstance(d, int) else d for d, size in zip(x.dims, sizes, strict=True)]
     return Tensor(ir.Value(shape=ir.Shape(dims), type=x.value.type), x.order)
 
 
