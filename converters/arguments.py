@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 from deploy.errors import ConversionError
 
@@ -37,3 +40,32 @@ def parse_shapes(text: str | None) -> Shapes | None:
             fix="quote it for the shell: '...' around it",
         ) from error
     return shapes
+
+
+@contextlib.contextmanager
+def exact_shapes(model: Any) -> Iterator[None]:
+    """An error that asks for ``--shapes`` gives the whole argument, 224 standing for each size that is unknown."""
+    try:
+        yield
+    except ConversionError as error:
+        line = _shapes_of(model) if "--shapes" in error.fix and "--shapes '" not in error.fix else ""
+        if not line:
+            raise
+        fix = error.fix.replace("--shapes", f"--shapes '{line}'", 1)
+        raise ConversionError(
+            error.what, where=error.where, expected=error.expected, found=error.found, fix=fix
+        ) from error
+
+
+def _shapes_of(model: Any) -> str:
+    """JSON of the inputs that have unknown sizes besides the batch; empty where none has."""
+    from keras import tree
+
+    from converters.tracing import input_tensors
+
+    shapes = {
+        tensor.name: [tensor.shape[0], *(224 if size is None else size for size in tensor.shape[1:])]
+        for tensor in tree.flatten(input_tensors(model, None))
+        if None in tensor.shape[1:]
+    }
+    return json.dumps(shapes) if shapes else ""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from converters.arguments import exact_shapes
 from converters.loading import in_keras_3
 from deploy.errors import ConversionError
 from deploy.manifest import LayerOutput
@@ -75,7 +76,7 @@ def convert_model(
     from converters.keras_internals import float32_policies
     from converters.untouched import untouched
 
-    with untouched(model), float32_policies(model):
+    with exact_shapes(model), untouched(model), float32_policies(model):
         return _convert(model, opset, input_layout, exporter, shapes)
 
 

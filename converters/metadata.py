@@ -32,6 +32,6 @@ def content_hash(model: Any) -> str:
     digest.update(configuration.encode())
     for variable in model.weights:  # not the states of random generators, which are new in every process
         array = read(variable)
-        digest.update(f"{variable.path} {variable.dtype} {array.shape}".encode())
+        digest.update(f"{variable.name} {variable.dtype} {array.shape}".encode())  # a path changes by reloading
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

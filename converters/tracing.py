@@ -191,7 +191,11 @@ def _input(tensor: KerasTensor, name: str, shapes: Mapping[str, Sequence[int | N
             fix=f"make the {kind} values dense before the model, padded where they are of different lengths",
         )
     if tensor.dtype in ("string", "complex64", "complex128"):
-        raise ConversionError(f"an input of dtype {tensor.dtype} cannot be converted", where=f"input '{name}'")
+        raise ConversionError(
+            f"an input of dtype {tensor.dtype} cannot be converted",
+            where=f"input '{name}'",
+            fix="give the model numbers: text as tokens, complex values as real and imaginary parts",
+        )
     return KerasTensor(shape, dtype=tensor.dtype, name=name)
 
 

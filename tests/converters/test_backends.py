@@ -87,16 +87,17 @@ def _run(backend: str, *arguments: Path | str) -> str:
     [pytest.param(b, marks=[] if importlib.util.find_spec(b) else pytest.mark.skip) for b in ("torch", "jax")],
 )
 def test_the_same_bytes_without_tensorflow(backend: str, tmp_path: Path) -> None:
-    paths = []
-    for make in (_image, _sequence, _quantized):
-        paths.append(tmp_path / f"{make.__name__}.keras")
-        randomize(make()).save(paths[-1])
+    paths, models = [], [randomize(make()) for make in (_image, _sequence, _quantized)]
+    for index, model in enumerate(models):
+        paths.append(tmp_path / f"{index}.keras")
+        model.save(paths[-1])
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
     printed = _run(backend, *paths, tmp_path / "saved")
     assert "saved: a SavedModel needs the TensorFlow backend of Keras" in printed
-    for path in paths:
-        expected = convert(load(path)).SerializeToString(deterministic=True)
+    for path, model in zip(paths, models, strict=True):
+        expected = convert(model).SerializeToString(deterministic=True)
+        assert convert(load(path)).SerializeToString(deterministic=True) == expected
         assert Path(f"{path}.onnx").read_bytes() == expected
 
 
