@@ -1,4 +1,4 @@
-"""Other optimizers find nothing left to remove; the stricter tools accept the graphs; every process gives the same bytes."""
+"""Other optimizers find nothing left; the stricter tools accept the graphs; every process gives the same bytes."""
 
 from __future__ import annotations
 
