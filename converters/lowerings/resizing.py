@@ -27,7 +27,9 @@ def resize(g: Builder, op: Any, images: Tensor) -> Tensor:
 
     Integers are rounded to the nearest even one and saturated, as Keras does.
     """
-    rank = images.rank
+    rank, whole = images.rank, images.dtype.kind in "iu"
+    if whole and images.dtype.itemsize < 4:  # TensorRT moves no bytes
+        images = cast(g, images, "float32")
     last = channel_axis(op, rank) == rank - 1
     x = images if rank == 4 else g.reshape(images, (1, *images.shape))
     order = layout.channels_first(4, 3 if last else 1)
@@ -36,11 +38,11 @@ def resize(g: Builder, op: Any, images: Tensor) -> Tensor:
         x = _to_aspect_ratio(g, op, x, size)
     if op.interpolation == "nearest":
         y = _nearest(g, x, size)
-    elif op.interpolation == "bilinear" and not op.antialias and x.dtype.kind in "iu":
+    elif op.interpolation == "bilinear" and not op.antialias and whole:
         y = _between(g, _between(g, cast(g, x, "float32"), 3, size[1]), 2, size[0])
     else:
         y = _interpolated(g, x if x.dtype == np.float64 else cast(g, x, "float32"), size, op)
-    if y.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
+    if op.interpolation != "nearest" and np.dtype(dtype).kind in "iu":
         info = np.iinfo(dtype)
         y = Tensor(g.op("Clip", unary(g, "Round", y).value, g.scalar(info.min, y), g.scalar(info.max, y)), y.order)
     y = cast(g, y, dtype)
