@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _LOCK = threading.RLock()
+_WAITING = "uninitialized_variables"
 
 SymbolicCall = Callable[..., Any]
 Function = Callable[..., Any]
@@ -220,9 +221,11 @@ def global_state_kept() -> Iterator[None]:
         try:
             yield
         finally:
+            waiting = vars(trackers[0]).get(_WAITING)  # Keras's own list, which it empties once they have their values
             for tracker, before in zip(trackers, kept, strict=True):
                 vars(tracker).clear()
                 vars(tracker).update(before)
+            global_state.set_global_attribute(_WAITING, waiting)
             if "object_name_uids" in kept[0]:
                 kept[0]["object_name_uids"].clear()
                 kept[0]["object_name_uids"].update(names)

@@ -280,3 +280,12 @@ def test_untouched_puts_back_what_changed() -> None:
         layer.calls, layer.more = 5, "new"
     assert layer.history is history
     assert (list(layer.history), layer.calls, hasattr(layer, "more")) == ([1], 0, False)
+
+
+def test_layers_can_be_made_after_one_that_drew_random_numbers() -> None:
+    """The generator that Keras makes at the first draw isn't left half made."""
+    for _ in range(2):
+        with pytest.raises(ConversionError):
+            convert_model(REFUSED["Keras's random numbers"]())
+        check(RIGHT["a branch for training"]())
+        layers.Dropout(0.5)(np.ones((2, 3), np.float32), training=True)
