@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from itertools import combinations
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,17 +13,26 @@ from keras import layers, ops
 
 from benchmarks.conformance import report, tables
 from benchmarks.conformance.cases import Case, cases, pairwise, x
-from benchmarks.conformance.running import CRASHED, EQUAL, NO_CASE, REFUSED, WRONG, Outcome, judge
+from benchmarks.conformance.running import CRASHED, EQUAL, NO_CASE, REFUSED, WRONG, Outcome, judge, run
 from benchmarks.conformance.workers import run_all
 from tests.converters import checking
 
+PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 EVERYTHING = tables.everything()
+SAMPLE = EVERYTHING[::24]
 
 NO_FUNCTIONS = {
     "convert_to_numpy", "is_tensor", "dtype", "custom_gradient", "jvp", "empty",  # give no tensor, or no value
 }  # fmt: skip
 NO_LAYERS = {"Layer", "InputLayer", "Wrapper", "InputSpec", "FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 """Base classes, and those that hold another framework's code."""
+
+
+@pytest.mark.parametrize("case", SAMPLE, ids=str)
+def test_sample(case: Case) -> None:
+    outcome = run(case)
+    listed = f"`{case}`" in PAGE.read_text(encoding="utf-8")
+    assert outcome.status in (EQUAL, NO_CASE) or listed, f"{outcome.status}: {outcome.reason}"
 
 
 def test_every_layer_and_function_has_a_case() -> None:

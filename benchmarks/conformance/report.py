@@ -35,8 +35,9 @@ def write(outcomes: Sequence[Outcome]) -> str:
         "",
         f"Written by `python -m benchmarks.conformance` with {versions}, on the CPU.",
         f"What Keras itself does not run there is no case: {len(outcomes) - len(counted)} of the generated ones.",
-        "The tables are in `benchmarks/conformance/tables`. What Keras's own tests call is in",
-        "[benchmarks/results/keras_tests.md](../benchmarks/results/keras_tests.md).",
+        "The tables are in `benchmarks/conformance/tables`. "
+        "`python -m benchmarks.conformance.keras_tests` does the same",
+        "with what Keras's own tests call.",
         "",
         *_summary(counted),
         "",
