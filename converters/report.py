@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from converters.tracing import Trace
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer.
+    """One layer, with all of its calls.
 
     ``way`` is opened (its own operations), lowered (as one) or tf2onnx; ``nodes`` the ONNX operations it became.
     """
@@ -52,14 +53,17 @@ def report(trace: Trace, model: ir.Model, seconds: float) -> Report:
             tuple(nodes.get(call.path, ())),
             reasons.get(call.path, ""),
         )
-        for call in trace.layers
+        for call in {call.path: call for call in trace.layers}.values()
     ]
     return Report(tuple(rows), dict(Counter(node.op_type for node in model.graph)), seconds)
 
 
 def _owner(node: ir.Node, paths: set[str]) -> str:
-    """The path of the innermost layer that a node's name lies in."""
+    """The path of the innermost layer that a node's name lies in; a later call of a shared layer has a number."""
     name = node.name or ""
     while name and name not in paths:
+        first = re.sub(r"_\d+$", "", name)
+        if first in paths:
+            return first
         name = name.rpartition("/")[0]
     return name

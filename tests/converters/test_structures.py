@@ -111,3 +111,16 @@ def test_random_values_are_refused_by_the_name_of_their_state() -> None:
     inputs = keras.Input((4,), name="x")
     with pytest.raises(ConversionError, match="seed_generator_state"):
         convert_model(keras.Model(inputs, Noise(name="noise")(inputs)))
+
+
+def test_the_report_of_a_shared_layer_is_one_row_of_all_its_calls() -> None:
+    first, second = keras.Input((4,), name="first"), keras.Input((4,), name="second")
+    inner_input = keras.Input((4,))
+    dense = layers.Dense(4, name="dense")(inner_input)
+    inner = keras.Model(inner_input, layers.ReLU(name="act")(dense), name="inner")
+    outputs = layers.Subtract(name="difference")([inner(first), inner(second)])
+    rows = check(randomize(keras.Model([first, second], outputs))).report.layers
+    found = {row.path: row.nodes for row in rows}
+    assert len(found) == len(rows)
+    assert found["inner/dense"] == ("Gemm", "Gemm")
+    assert found["inner/act"] == ("Relu", "Relu")
