@@ -46,13 +46,15 @@ class LayerPrecision:
 class ActivationScale:
     """How one value of the graph is quantized.
 
-    ``scale`` = amax / 127 for symmetric s8, amax / 448 for E4M3, and the range it was seen in.
+    ``scale`` = amax / 127 for symmetric s8, amax / 448 for E4M3; ``estimator`` gave amax (`engines.calibration.
+    estimators`; minmax: all that was seen). ``minimum`` and ``maximum`` are the range for unsigned kinds.
     """
 
     value: str
     scale: float
     minimum: float
     maximum: float
+    estimator: str = "minmax"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Recipe:
     """``precision`` is what was asked for, ``base`` what every node computes in that ``layers`` does not name.
 
     ``layers`` names every Conv, ConvTranspose, Gemm and MatMul, and each other node kept out of ``base``.
-    ``calibration`` says where the ranges come from (``source``, ``samples``, ``estimator``).
+    ``calibration`` says where the ranges come from (``source``, ``samples``, ``method``, and ``why`` it gave these).
     """
 
     precision: str
@@ -92,20 +94,23 @@ def recipe(
     precision: str = "int8",
     calibration: object = None,
     budget: str | None = None,
+    calibration_method: str = "auto",
 ) -> Recipe:
     """Decides the precision of every layer of an FP32 graph.
 
     ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16, bf16, int8 or fp8.
-    ``calibration``: samples (an .npz path, a mapping or an iterable of mappings, by input name); required for int8 and
-    fp8, and for fp16 used to keep high what would overflow. ``budget`` (an accuracy budget to search within) is not
-    available yet and refused. Raises BuildError, or InputError where the samples are unusable.
+    ``calibration``: samples (an .npz path or a folder of such, a mapping or an iterable of mappings, by input name);
+    required for int8 and fp8, and for fp16 used to keep high what would overflow. ``calibration_method``: minmax,
+    percentile (99.99), entropy, mse, or auto: for int8 what errs least at the outputs, else minmax. ``budget`` (an
+    accuracy budget to search within) is not available yet and refused. Raises BuildError, or InputError where the
+    samples are unusable.
     """
     if budget is not None:
         raise BuildError("an accuracy budget cannot be searched for yet", where="budget", fix="leave it out")
     check_precision(precision)
     from engines.rules import decide
 
-    return decide(source, precision, calibration)
+    return decide(source, precision, calibration, calibration_method)
 
 
 def check_precision(precision: str, where: str = "precision") -> None:

@@ -39,6 +39,7 @@ def build(
     *,
     custom_objects: Any = None,
     trust_lambda: bool = False,
+    calibration_method: str = "auto",
     force: bool = False,
     quiet: bool = False,
 ) -> Bundle:
@@ -51,7 +52,8 @@ def build(
         precision: fp32, fp16, bf16, int8, fp8: which engines to build beside the FP32 graph, which is always there;
             fp16 and int8 when None, as far as the target computes in them.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
-        calibration: real samples for INT8 and FP8: an .npz path, arrays by input name, or an iterable of such.
+        calibration: real samples for INT8 and FP8: an .npz path or a folder of such, arrays by input name, or an
+            iterable of such.
         sample: real inputs (an .npz path or arrays by input name) for the golden pairs; else calibration samples.
         profile: batch sizes of the engines.
         shapes: sizes that Keras leaves open, by input name.
@@ -60,6 +62,7 @@ def build(
         task: classification or regression, where known.
         custom_objects: the model's own classes: name -> class, or ``module:Class`` names.
         trust_lambda: load Lambda layers, which runs code in the file.
+        calibration_method: minmax, percentile, entropy or mse; auto compares them at the outputs, for INT8.
         force: build even where the bundle is up to date.
         quiet: print nothing.
 
@@ -87,6 +90,7 @@ def build(
         task,
         custom_objects,
         trust_lambda,
+        calibration_method,
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}
@@ -165,14 +169,18 @@ def _precisions(
     ranges = None
     if data.calibration is not None or "fp16" in asked.precisions:
         with progress.step("calibrate") as notes:
-            ranges = collect(source.model, golden.inputs if data.calibration is None else data.calibration)
+            samples = golden.inputs if data.calibration is None else data.calibration
+            with progress.bar("calibrate", data.count) as advance:
+                ranges = collect(source.model, samples, advance)
             notes.append(f"{ranges.samples} samples, range of {len(ranges.minimum)} values")
     made = []
     for precision in asked.precisions:
         with progress.step(precision) as notes:
-            recipe = decide(source.model, precision, ranges)
+            recipe = decide(source.model, precision, ranges, asked.calibration_method)
             made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
+            if clipped := sum(a.estimator != "minmax" for a in recipe.activations):
+                notes.append(f"{clipped} ranges clipped")
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)
     return made

@@ -18,7 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="engines beside the FP32 graph: fp32, fp16, bf16, int8, fp8 (default: fp16,int8)",
     )
     add("--target", default="auto", help="tensorrt, tensorrt-rtx, onnxruntime (default: the first this machine can)")
-    add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input")
+    add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input; or a folder of such files")
+    add(
+        "--calibration-method",
+        default="auto",
+        metavar="METHOD",
+        help="minmax, percentile, entropy, mse (default: auto, what errs least at the outputs)",
+    )
     add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
     add("--task", default="", help="classification or regression")
     add("--labels", default="", metavar="A,B,...", help="names of the classes")
@@ -52,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.task,
         custom_objects=arguments.custom_objects,
         trust_lambda=arguments.trust_lambda,
+        calibration_method=arguments.calibration_method,
         force=arguments.force,
     )
     return 0

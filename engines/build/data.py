@@ -14,7 +14,7 @@ from deploy.errors import InputError
 from deploy.inputs import check_finite, check_inputs, load_inputs
 from deploy.manifest import TensorSpec
 from deploy.npz import Array, NpzArchive
-from engines.calibration.data import batches, filled, survey
+from engines.calibration.data import batches, filled, shards, survey
 
 SAMPLES = 8
 """Most samples in the golden pairs."""
@@ -40,6 +40,11 @@ def check_headers(source: object) -> None:
     """
     if not isinstance(source, str | Path):
         return
+    for shard in shards(Path(source)):
+        _check_header(shard)
+
+
+def _check_header(source: Path) -> None:
     with NpzArchive(source) as archive:
         entries = archive.entries.values()
     if not any(entry.shape and entry.shape[0] for entry in entries):

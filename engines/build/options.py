@@ -14,6 +14,7 @@ from deploy.errors import BuildError, InputError, KerasrtError
 from deploy.gpu import gpus
 from deploy.manifest import MANIFEST, Profile
 from engines.build.data import check_headers
+from engines.calibration.estimators import check_method
 from engines.kinds import is_file, is_graph, is_keras
 from engines.recipe import QUANTIZED, check_precision
 
@@ -46,6 +47,7 @@ class Options:
     task: str
     custom_objects: Any
     trust_lambda: bool
+    calibration_method: str = "auto"
 
     def content(self) -> dict[str, Any]:
         """What of them decides the content of the bundle, beside the model and the data."""
@@ -59,6 +61,7 @@ class Options:
             "name": self.name,
             "labels": self.labels,
             "task": self.task,
+            "calibration_method": self.calibration_method,
             "custom_objects": classes,
             "gpus": [str(gpu) for gpu in gpus()] if self.target == "tensorrt" else [],  # its engines are for these
         }
@@ -134,6 +137,7 @@ def check(options: Options) -> None:
             fix="give some hundred real samples, an .npz with one array per model input (--calibration NPZ), "
             f"or leave it out (--precision {','.join(p for p in options.precisions if p not in QUANTIZED) or 'fp32'})",
         )
+    check_method(options.calibration_method)
     check_headers(options.calibration)
     check_headers(options.sample)
     _check_output(options.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -28,6 +28,20 @@ class Progress:
         with self.console.status(name) if self.console is not None else nullcontext():
             yield notes
         self.say(f"[bold]{name:<10}[/]", ", ".join(notes), f"{time.perf_counter() - start:6.1f} s")
+
+    @contextmanager
+    def bar(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A bar over samples, gone at the end; what is yielded moves it on. ``total`` is None where nobody knows it."""
+        if self.console is None or not self.console.is_terminal:
+            yield lambda count: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, console=self.console, transient=True) as bars:
+            task = bars.add_task(name, total=total)
+            yield lambda count: bars.advance(task, count)
 
     def say(self, *parts: str) -> None:
         """One line; the last of three parts is dim."""

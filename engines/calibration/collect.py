@@ -1,4 +1,4 @@
-"""Runs a graph in FP32 on calibration samples and takes in the range of every value."""
+"""Runs a graph in FP32 on calibration samples and takes in what every value amounts to."""
 
 from __future__ import annotations
 
@@ -10,30 +10,44 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from engines.calibration.data import batches, filled, provenance
-from engines.calibration.ranges import MinMax, Ranges
-from engines.graphs import is_float, load, name_of
+from engines.calibration.ranges import Accumulator, Ranges, Reservoir
+from engines.graphs import compute_nodes, is_float, load, name_of
 from engines.sessions import input_specs, session
 
 MEMORY = 256 << 20
 """Bytes of intermediate values that one batch may take."""
 BATCH = 32
+REPLAYED = 64
+"""Samples that are kept for a replay, and"""
+REPLAYED_BYTES = 64 << 20
+"""what they may take."""
 
 
-def collect(source: object, samples: object) -> Ranges:
+def collect(source: object, samples: object, progress: Callable[[int], None] | None = None) -> Ranges:
     """The range of every float value of an FP32 graph (inputs and outputs among them) over all samples.
 
-    ``source`` as `engines.graphs.load` takes it; ``samples`` as `engines.calibration.data.batches` does. One pass, in
-    bounded memory. Raises InputError where samples are unusable or a value is not finite.
+    Histograms of what products read, and some samples for a replay, are kept as well.
+    ``source`` as `engines.graphs.load` takes it; ``samples`` as `engines.calibration.data.batches` does; ``progress``
+    is called with the number of samples of each batch. One pass, in bounded memory. Raises InputError where samples are
+    unusable or a value is not finite.
     """
     model = load(source)
-    accumulated = MinMax()
-    for values, count in replay(model, samples):
+    sources = (node.inputs[0] for node in compute_nodes(model))
+    accumulated = Accumulator({name_of(value) for value in sources if value is not None})
+    per_sample = 4 * sum(_elements(value) for value in model.graph.inputs)
+    reservoir = Reservoir(max(2, min(REPLAYED, REPLAYED_BYTES // max(per_sample, 1))))
+    for inputs, values, count in replay(model, samples):
         accumulated.update(values, count)
-    return accumulated.ranges(provenance(samples))
+        reservoir.update(inputs)
+        if progress is not None:
+            progress(count)
+    return accumulated.ranges(provenance(samples), reservoir.samples())
 
 
-def replay(model: ir.Model, samples: object) -> Iterator[tuple[dict[str, npt.NDArray[Any]], int]]:
-    """Yields, batch by batch, every float value by its name and the number of samples in the batch."""
+def replay(
+    model: ir.Model, samples: object
+) -> Iterator[tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]], int]]:
+    """Yields, batch by batch, the model's inputs, every float value by its name, and the number of samples."""
     specs = input_specs(model)
     fixed = next((spec.shape[0] for spec in specs if isinstance(spec.shape[0], int)), None)
     run, names, fitting = _exposed(model)
@@ -41,7 +55,7 @@ def replay(model: ir.Model, samples: object) -> Iterator[tuple[dict[str, npt.NDA
         count = len(next(iter(batch.values())))
         values = dict(zip(names, run(filled(batch, fixed)), strict=True))
         floats = {spec.name: batch[spec.name] for spec in specs if np.dtype(spec.dtype).kind == "f"}
-        yield floats | values, count
+        yield batch, floats | values, count
 
 
 Run = Callable[[dict[str, npt.NDArray[Any]]], list[npt.NDArray[Any]]]

@@ -1,8 +1,9 @@
-"""Calibration samples as a stream of checked batches: from an .npz file, arrays by name, or an iterable of such."""
+"""Calibration samples as a stream of checked batches: from .npz files, arrays by name, or an iterable of such."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +24,9 @@ Batch = dict[str, Array]
 def batches(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
     """Yields batches {input name: (n, …) array}, n ≤ ``size``, in the inputs' dtypes; no more than one is in memory.
 
-    ``source``: path of an .npz (arrays by input name, samples along the first axis), a mapping of such arrays, an array
-    where the model has a single input, or an iterable of mappings or arrays of that kind. Raises InputError for a
+    ``source``: path of an .npz (arrays by input name, samples along the first axis) or of a folder of such, which are
+    taken in the order of their names; a mapping of such arrays, an array where the model has a single input, or an
+    iterable of mappings, arrays or paths of that kind. Raises InputError for a
     missing or unreadable file, a wrong name, rank, size or dtype, NaN or infinity, and where there is no sample at all.
     """
     count = 0
@@ -58,20 +60,37 @@ def describe(source: object) -> str:
 
 
 def provenance(source: object) -> dict[str, str]:
-    """Where the samples come from: file name and SHA-256 of a file, else the type."""
+    """Where the samples come from: file name and SHA-256 of a file or folder, else the type."""
     if not isinstance(source, str | Path):
         return {"source": type(source).__name__}
-    return {"source": Path(source).name, "sha256": sha256(Path(source))}
+    path = Path(source)
+    if not path.is_dir():
+        return {"source": path.name, "sha256": sha256(path)}
+    digest = hashlib.sha256("".join(f"{shard.name} {sha256(shard)}\n" for shard in shards(path)).encode())
+    return {"source": path.name, "sha256": digest.hexdigest()}
+
+
+def shards(path: Path) -> tuple[Path, ...]:
+    """The .npz files of a folder, by name; a file is its own only one. Raises InputError for a folder without."""
+    if not path.is_dir():
+        return (path,)
+    found = tuple(sorted(path.glob("*.npz")))
+    if not found:
+        raise InputError(
+            "holds no .npz file", where=str(path), expected="samples in *.npz", fix="name the folder they are in"
+        )
+    return found
 
 
 def _blocks(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
     if isinstance(source, str | Path):
-        yield from _npz_blocks(Path(source), inputs, size)
+        for shard in shards(Path(source)):
+            yield from _npz_blocks(shard, inputs, size)
     elif isinstance(source, Mapping | np.ndarray):
         yield from _split(source, inputs, size)
     elif isinstance(source, Iterable):
         for item in source:
-            yield from _split(item, inputs, size)
+            yield from _blocks(item, inputs, size) if isinstance(item, str | Path) else _split(item, inputs, size)
     else:
         raise InputError(
             "calibration data of a kind that cannot be read",

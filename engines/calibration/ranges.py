@@ -1,8 +1,8 @@
-"""The range of every value, updated batch by batch: its memory doesn't grow with the number of samples."""
+"""What calibration saw of every value, updated batch by batch: its memory doesn't grow with the number of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from deploy.errors import InputError
+from deploy.npz import Array
+from engines.calibration.histogram import Histogram
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Smallest and largest element of each value over all samples, by the value's name."""
+    """Smallest and largest element of each value over all samples, by the value's name.
+
+    ``histograms``: of the values that products read. ``replay``: some of the samples, model inputs by name, on which
+    ranges can be compared.
+    """
 
     minimum: dict[str, float]
     maximum: dict[str, float]
     samples: int
     source: dict[str, str] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    replay: Mapping[str, Array] = field(default_factory=dict)
 
     def amax(self, value: str) -> float:
         """The largest magnitude that was seen."""
@@ -27,15 +35,16 @@ class Ranges:
 
     def provenance(self) -> dict[str, Any]:
         """What a recipe records of them."""
-        return {**self.source, "samples": self.samples, "estimator": "min-max"}
+        return {**self.source, "samples": self.samples}
 
 
-class MinMax:
-    """Accumulates `Ranges`, one batch after the other."""
+class Accumulator:
+    """Accumulates `Ranges`, one batch after the other; ``counted`` names the values that get a histogram."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted: Collection[str] = ()) -> None:
         self._minimum: dict[str, float] = {}
         self._maximum: dict[str, float] = {}
+        self._histograms = {name: Histogram() for name in counted}
         self._samples = 0
 
     def update(self, values: Mapping[str, npt.NDArray[Any]], samples: int) -> None:
@@ -55,8 +64,35 @@ class MinMax:
                 )
             self._minimum[name] = min(low, self._minimum.get(name, low))
             self._maximum[name] = max(high, self._maximum.get(name, high))
+            if name in self._histograms:
+                self._histograms[name].update(array, low, high)
         self._samples += samples
 
-    def ranges(self, source: dict[str, str]) -> Ranges:
+    def ranges(self, source: dict[str, str], replay: Mapping[str, Array]) -> Ranges:
         """What has been seen so far."""
-        return Ranges(dict(self._minimum), dict(self._maximum), self._samples, source)
+        seen = {name: histogram for name, histogram in self._histograms.items() if name in self._minimum}
+        return Ranges(dict(self._minimum), dict(self._maximum), self._samples, source, seen, replay)
+
+
+class Reservoir:
+    """A uniform random choice of at most ``size`` samples of a stream (Vitter 1985, algorithm R), always the same."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._seen = 0
+        self._kept: list[dict[str, Array]] = []
+        self._random = np.random.default_rng(0)
+
+    def update(self, batch: Mapping[str, Array]) -> None:
+        """Takes in a batch of model inputs, samples along the first axis."""
+        for index in range(len(next(iter(batch.values())))):
+            self._seen += 1
+            place = len(self._kept) if len(self._kept) < self._size else int(self._random.integers(self._seen))
+            if place < self._size:
+                self._kept[place : place + 1] = [{name: array[index].copy() for name, array in batch.items()}]
+
+    def samples(self) -> dict[str, Array]:
+        """The chosen ones, inputs by name."""
+        if not self._kept:
+            return {}
+        return {name: np.stack([sample[name] for sample in self._kept]) for name in self._kept[0]}

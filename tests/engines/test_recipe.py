@@ -26,12 +26,16 @@ def test_int8_names_every_product_and_keeps_gates_high(model: onnx.ModelProto, i
     assert [layer.name for layer in int8.layers] == products
     assert {layer.name for layer in int8.layers if layer.precision == "fp16"} == GATES
     assert all("gate" in layer.why for layer in int8.layers if layer.name in GATES)
-    assert int8.calibration == {"source": "dict", "samples": 64, "estimator": "min-max"}
+    assert {key: int8.calibration[key] for key in ("source", "samples", "method")} == {
+        "source": "dict",
+        "samples": 64,
+        "method": "auto",
+    }
+    assert "64 samples replayed" in int8.calibration["why"]
 
 
-def test_scales_are_the_largest_magnitude_over_127(
-    model: onnx.ModelProto, int8: engines.Recipe, samples: dict[str, Array]
-) -> None:
+def test_scales_are_the_largest_magnitude_over_127(model: onnx.ModelProto, samples: dict[str, Array]) -> None:
+    int8 = engines.recipe(model, "int8", calibration=samples, calibration_method="minmax")
     image = next(scale for scale in int8.activations if scale.value == "image")
     assert image.scale == pytest.approx(np.abs(samples["image"]).max() / 127)
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}

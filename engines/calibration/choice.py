@@ -1,0 +1,186 @@
+"""Which range each quantized value gets: of one estimator for all, or of the one that errs least at the outputs.
+
+``auto`` compares complete INT8 recipes on a replay of calibration samples, simulated as the engine computes:
+1. Each estimator for all values. 2. From the best of them on, value by value, every other estimator for that one; not
+where a run of the model is so large that this would take minutes.
+The error is the noise power relative to the signal's, summed over the outputs (the logits where an output is a closing
+Softmax or Sigmoid). A change is kept where it saves `GAIN` of it, and does not raise it in either half of the samples:
+what only suits these few samples is not taken. No estimator is best for all networks (Wu et al. 2020, table 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from engines.apply import applied
+from engines.calibration.estimators import ESTIMATORS, METHODS, minmax
+from engines.calibration.ranges import Ranges
+from engines.fp16 import SMALLEST_NORMAL
+from engines.graphs import compute_nodes, load, name_of, weights_of
+from engines.recipe import INT8_MAXIMUM, Recipe
+from engines.sessions import input_specs, session
+
+GAIN = 0.2
+"""Part of the noise power that a change must save: 1 dB. With less, the held-out error of our models got worse too."""
+ENOUGH = 8
+"""Fewer samples than this do not tell estimators apart: all values keep min-max."""
+SAME = 0.03
+"""Ranges closer than this, relative to the largest magnitude, are one."""
+UNIFORM_WORK, SINGLE_WORK = 2e11, 8e9
+"""Multiplications that comparing estimators for all values, and value by value, may take: seconds on two cores."""
+
+Noise = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Per value the largest magnitude that is kept and the estimator that gave it; ``why``: what was measured."""
+
+    amax: dict[str, float] = field(default_factory=dict)
+    estimators: dict[str, str] = field(default_factory=dict)
+    method: str = "minmax"
+    why: str = ""
+
+
+def uniform(ranges: Ranges, method: str) -> Choice:
+    """One method of `engines.calibration.estimators.METHODS` for every value that has a histogram."""
+    estimator = METHODS[method]
+    return Choice(_estimated(ranges, ranges.histograms, estimator), dict.fromkeys(ranges.histograms, estimator), method)
+
+
+def choose(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Choice:
+    """The choice of ``auto`` for an INT8 recipe that has min-max ranges."""
+    samples = len(next(iter(ranges.replay.values()))) if ranges.replay else 0
+    int8 = [node for node in compute_nodes(model) if recipe.precision_of(node.name or "") == "int8"]
+    values = list(dict.fromkeys(name_of(node.inputs[0]) for node in int8 if node.inputs[0] is not None))
+    values = [value for value in values if value in ranges.histograms]
+    if samples < ENOUGH or not values:
+        return Choice(method="auto", why=f"min-max: only {samples} samples to compare with" if values else "")
+    estimates = {name: _estimated(ranges, values, name) for name in ESTIMATORS}
+    work = multiplications(model)
+    count = int(max(4, min(samples, UNIFORM_WORK // (work * len(ESTIMATORS)))))
+    replay = _Replay(model, recipe, {name: array[:count] for name, array in ranges.replay.items()})
+    found = {name: replay.noise(amax) for name, amax in estimates.items()}
+    best = "minmax"
+    for name, noise in found.items():
+        best = name if _better(noise, found[best]) else best
+    names, noise = dict.fromkeys(values, best), found[best]
+    if work * count * len(values) * len(ESTIMATORS) <= SINGLE_WORK:
+        names, noise = _singly(replay, estimates, names, noise)
+    measured = ", ".join(f"{name} {_decibels(noise)}" for name, noise in found.items())
+    why = f"{count} samples replayed, for all values {measured}; as chosen {_decibels(noise)} dB"
+    return Choice({value: estimates[name][value] for value, name in names.items()}, names, "auto", why)
+
+
+def multiplications(model: ir.Model) -> float:
+    """Of Conv, Gemm and MatMul with constant weights, per sample; an unknown size counts as 1."""
+    total = 1.0
+    for node in compute_nodes(model):
+        weights, shape = weights_of(node), node.outputs[0].shape
+        if weights is not None and shape is not None:
+            sizes = [size for size in list(shape)[1:] if isinstance(size, int)]
+            total += float(np.prod(sizes)) * weights.array.size / weights.array.shape[weights.axis]
+    return total
+
+
+def _estimated(ranges: Ranges, values: Iterable[str], estimator: str) -> dict[str, float]:
+    """Ranges by one estimator; none has a smaller scale than FP16 can hold, if its min-max range does not."""
+    least = SMALLEST_NORMAL * INT8_MAXIMUM
+    function, histograms = ESTIMATORS[estimator], ranges.histograms
+    return {v: max(function(histograms[v]), min(least, minmax(histograms[v]))) for v in values}
+
+
+def _singly(
+    replay: _Replay, estimates: Mapping[str, Mapping[str, float]], names: dict[str, str], noise: Noise
+) -> tuple[dict[str, str], Noise]:
+    """Step 2: names of the estimators, value by value in the graph's order, and the noise with them."""
+    for value in names:
+        tried = [estimates[names[value]][value]]
+        for name, amax in estimates.items():
+            if any(abs(amax[value] - other) <= SAME * estimates["minmax"][value] for other in tried):
+                continue
+            tried.append(amax[value])
+            changed = {**names, value: name}
+            found = replay.noise({v: estimates[n][v] for v, n in changed.items()})
+            if _better(found, noise):
+                names, noise = changed, found
+    return names, noise
+
+
+def _better(noise: Noise, than: Noise) -> bool:
+    return bool(noise.sum() < (1 - GAIN) * than.sum() and (noise <= than).all())
+
+
+def _decibels(noise: Noise) -> str:
+    return f"{-10 * np.log10(max(float(noise.mean()), 1e-30)):.1f}"
+
+
+class _Replay:
+    """The simulated graph, with the scales of its values as inputs, and what FP32 gives on the same samples."""
+
+    def __init__(self, model: ir.Model, recipe: Recipe, samples: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        fixed = next((s.shape[0] for s in input_specs(model) if isinstance(s.shape[0], int)), None)
+        size = fixed or len(next(iter(samples.values())))
+        count = len(next(iter(samples.values()))) // size * size
+        self._batches = [{n: a[i : i + size] for n, a in samples.items()} for i in range(0, count, size)]
+        exact, simulated = load(model), applied(recipe, model, "simulate")
+        names = [_before_squashing(value) for value in exact.graph.outputs]
+        self._scales = _open_scales(simulated)
+        _return(exact, names)
+        _return(simulated, names)
+        run = session(exact, optimize=True)
+        self._expected = self._outputs(run, {})
+        self._session = session(simulated, optimize=False)
+
+    def noise(self, amax: Mapping[str, float]) -> Noise:
+        """Noise power relative to the signal's with these ranges, summed over outputs; of each half of the samples."""
+        scales = {
+            name: np.asarray(np.float16(amax[value] / INT8_MAXIMUM or 1.0), np.float32)
+            for value, name in self._scales.items()
+        }
+        noise = np.zeros(2)
+        for found, exact in zip(self._outputs(self._session, scales), self._expected, strict=True):
+            error = (found - exact) ** 2
+            noise += [error[half::2].sum() / max(float((exact[half::2] ** 2).sum()), 1e-30) for half in range(2)]
+        return np.where(np.isfinite(noise), noise, np.inf)
+
+    def _outputs(self, run: Any, scales: Mapping[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float64]]:
+        """The outputs for all batches, samples along the first axis."""
+        found = [run.run(None, {**batch, **scales}) for batch in self._batches]
+        return [np.concatenate(arrays).astype(np.float64) for arrays in zip(*found, strict=True)]
+
+
+def _before_squashing(value: ir.Value) -> str:
+    """The name of an output, or of what its Softmax or Sigmoid reads: there a small probability tells nothing."""
+    producer = value.producer()
+    if producer is not None and producer.op_type in ("Softmax", "Sigmoid") and producer.inputs[0] is not None:
+        return name_of(producer.inputs[0])
+    return name_of(value)
+
+
+def _return(model: ir.Model, names: list[str]) -> None:
+    """Makes the values of these names the graph's outputs."""
+    values = {name_of(value): value for node in model.graph for value in node.outputs}
+    values |= {name_of(value): value for value in model.graph.inputs}
+    model.graph.outputs[:] = [values[name] for name in names]
+
+
+def _open_scales(model: ir.Model) -> dict[str, str]:
+    """Turns the scale of each quantized value into an input of the graph; its name by the value's."""
+    found: dict[str, str] = {}
+    for node in list(model.graph):
+        if node.op_type == "QuantizeLinear" and node.name:
+            value = node.name.removesuffix("/quantize")
+            scale = ir.val(f"{value}/open_scale", ir.DataType.FLOAT, ir.Shape([]))
+            model.graph.inputs.append(scale)
+            node.replace_input_with(1, scale)
+            for reader, _ in list(node.outputs[0].uses()):
+                reader.replace_input_with(1, scale)
+            found[value] = f"{value}/open_scale"
+    return found
