@@ -140,7 +140,7 @@ def test_fp16_simulated(case: Case) -> None:
 
 
 def test_int8_digits_keep_their_accuracy() -> None:
-    """INT8 by min-max calibration loses at most half a point on the held-out digits."""
+    """INT8 loses at most half a point on the held-out digits."""
     import engines
     from engines.simulate import simulate
     from examples.cbam_resnet.data import digits_split

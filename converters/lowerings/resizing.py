@@ -49,6 +49,18 @@ def resize(g: Builder, op: Any, images: Tensor) -> Tensor:
     return y if rank == 4 else g.reshape(y, y.shape[1:])
 
 
+def _has_open_sizes(layer: Any, x: Any) -> bool:
+    rows = 1 if layer.data_format == "channels_last" else 2
+    return layer.interpolation == "bilinear" and None in x.shape[rows : rows + 2]
+
+
+@lowers(keras.layers.UpSampling2D, when=_has_open_sizes)
+def upsampling(g: Builder, layer: Any, x: Tensor) -> Tensor:
+    """Bilinear upsampling of unknown sizes, by the factors alone; any other is opened."""
+    x = g.arrange(x, layout.channels_first(4, channel_axis(layer, 4)))
+    return _linear(g, x, np.asarray([1, 1, *layer.size], np.float32), None)
+
+
 def repeated(g: Builder, value: ir.Value, scales: Array) -> ir.Value:
     """Each element of a value ``scales`` times along its axes: one Resize, together with one that made the value."""
     producer = value.producer()
@@ -98,11 +110,15 @@ def _interpolated(g: Builder, x: Tensor, size: tuple[int, int], op: Any) -> Tens
             scales = np.asarray([1, 1, *(_factor(a, b) for a, b in zip(known, size, strict=True))], np.float32)
         else:
             sizes = g.op("Concat", g.op("Shape", x.value, start=0, end=2), np.asarray(size, np.int64), axis=0)
-        value = g.op("Resize", x.value, None, scales, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
-        return Tensor(value, x.order)
+        return _linear(g, x, scales, sizes)
     height, width = (weights(a, b, op.interpolation, op.antialias) for a, b in zip(_sizes(g, x), size, strict=True))
     value = g.op("MatMul", g.constant(height.astype(x.dtype), "height"), x.value)
     return Tensor(g.op("MatMul", value, g.constant(width.T.astype(x.dtype), "width")), x.order)
+
+
+def _linear(g: Builder, x: Tensor, scales: Array | None, sizes: ir.Value | None) -> Tensor:
+    value = g.op("Resize", x.value, None, scales, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+    return Tensor(value, x.order)
 
 
 def _between(g: Builder, x: Tensor, axis: int, new: int) -> Tensor:
