@@ -107,7 +107,7 @@ def triangle(op: Any, x: Any) -> Any:
     return ops.where(make(np.ones((rows, columns), bool), op.k), x, cast(0, dtype_of(x)))
 
 
-@opens(knp.Meshgrid)
+@opens(knp.Meshgrid, own_dtype=True)  # Keras says float32 of whole numbers
 def meshgrid(op: Any, *x: Any) -> Any:
     """Each vector along its own axis, repeated along the others."""
     vectors = [ops.ravel(v) for v in x]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
+import onnx
 from keras import layers, ops
 
+from converters import convert
 from tests.converters.checking import Case, case, parametrize
 
 
@@ -75,3 +78,10 @@ CASES = [
 @parametrize(CASES)
 def test_cases(item: Case) -> None:
     item.check()
+
+
+def test_a_grid_of_whole_numbers_stays_whole() -> None:
+    """Keras gives int32 and says float32."""
+    inputs = [keras.Input(batch_shape=(size,), dtype="int32") for size in (2, 3)]
+    graph = convert(keras.Model(inputs, ops.meshgrid(*inputs))).graph
+    assert [output.type.tensor_type.elem_type for output in graph.output] == [onnx.TensorProto.INT32] * 2
