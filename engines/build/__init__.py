@@ -76,21 +76,22 @@ def build(
 
     chosen = find(target)
     wanted, left_out = checked.precisions(precision, chosen, auto=target == "auto")
+    folder = checked.output_folder(output)
     asked = Options(
-        source,
-        checked.output_folder(output),
-        wanted,
-        chosen.name,
-        calibration,
-        sample,
-        profile,
-        shapes,
-        name or Path(output).name,
-        tuple(labels),
-        task,
-        custom_objects,
-        trust_lambda,
-        calibration_method,
+        source=source,
+        output=folder,
+        precisions=wanted,
+        target=chosen.name,
+        calibration=calibration,
+        sample=sample,
+        profile=profile,
+        shapes=shapes,
+        name=name or folder.name,
+        labels=tuple(labels),
+        task=task,
+        custom_objects=custom_objects,
+        trust_lambda=trust_lambda,
+        calibration_method=calibration_method,
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}

@@ -84,7 +84,10 @@ def _run(backend: str, *arguments: Path | str) -> str:
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")
 @pytest.mark.parametrize(
     "backend",
-    [pytest.param(b, marks=[] if importlib.util.find_spec(b) else pytest.mark.skip) for b in ("torch", "jax")],
+    [
+        pytest.param(b, marks=pytest.mark.skipif(importlib.util.find_spec(b) is None, reason=f"{b} is not installed"))
+        for b in ("torch", "jax")
+    ],
 )
 def test_the_same_bytes_without_tensorflow(backend: str, tmp_path: Path) -> None:
     paths, models = [], [randomize(make()) for make in (_image, _sequence, _quantized)]
