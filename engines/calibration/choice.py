@@ -23,6 +23,7 @@ from engines.calibration.estimators import ESTIMATORS, METHODS, minmax
 from engines.calibration.ranges import Ranges
 from engines.fp16 import SMALLEST_NORMAL
 from engines.graphs import compute_nodes, load, name_of, weights_of
+from engines.logits import logits, return_values
 from engines.recipe import INT8_MAXIMUM, Recipe
 from engines.sessions import input_specs, session
 
@@ -130,10 +131,10 @@ class _Replay:
         count = len(next(iter(samples.values()))) // size * size
         self._batches = [{n: a[i : i + size] for n, a in samples.items()} for i in range(0, count, size)]
         exact, simulated = load(model), applied(recipe, model, "simulate")
-        names = [_before_squashing(value) for value in exact.graph.outputs]
+        names = [logits(value).value for value in exact.graph.outputs]
         self._scales = _open_scales(simulated)
-        _return(exact, names)
-        _return(simulated, names)
+        return_values(exact, names)
+        return_values(simulated, names)
         run = session(exact, optimize=True)
         self._expected = self._outputs(run, {})
         self._session = session(simulated, optimize=False)
@@ -154,21 +155,6 @@ class _Replay:
         """The outputs for all batches, samples along the first axis."""
         found = [run.run(None, {**batch, **scales}) for batch in self._batches]
         return [np.concatenate(arrays).astype(np.float64) for arrays in zip(*found, strict=True)]
-
-
-def _before_squashing(value: ir.Value) -> str:
-    """The name of an output, or of what its Softmax or Sigmoid reads: there a small probability tells nothing."""
-    producer = value.producer()
-    if producer is not None and producer.op_type in ("Softmax", "Sigmoid") and producer.inputs[0] is not None:
-        return name_of(producer.inputs[0])
-    return name_of(value)
-
-
-def _return(model: ir.Model, names: list[str]) -> None:
-    """Makes the values of these names the graph's outputs."""
-    values = {name_of(value): value for node in model.graph for value in node.outputs}
-    values |= {name_of(value): value for value in model.graph.inputs}
-    model.graph.outputs[:] = [values[name] for name in names]
 
 
 def _open_scales(model: ir.Model) -> dict[str, str]:
