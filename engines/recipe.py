@@ -1,20 +1,18 @@
 """The precision recipe: which layer computes in which type, with which scales, and why. A readable, versioned file.
 
-It is made once (`recipe`), may be edited by hand, and is applied to the graph once per target (`engines.apply`).
+It is made once (`recipe`), may be edited by hand (`engines.recipe_file`), and is applied to the graph once per target
+(`engines.apply`).
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from deploy.errors import BuildError
-from deploy.files import replacing
 
 SCHEMA = 1
 FLOATING = ("fp32", "fp16", "bf16")
@@ -33,13 +31,16 @@ class LayerPrecision:
     """One node of the graph (named as its Keras layer, or ``layer/inner``) and the precision it computes in.
 
     ``weight_scales``: for INT8 one positive scale per output channel, for FP8 a single one. ``why``: the rule or
-    measurement that decided.
+    measurement that decided. ``input``: the value an INT8 or FP8 layer reads, whose scale is among the activations.
+    ``by_hand``: whether a user wrote or changed the entry.
     """
 
     name: str
     precision: str
     why: str
     weight_scales: tuple[float, ...] = ()
+    input: str = ""
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class ActivationScale:
     """How one value of the graph is quantized.
 
     ``scale`` = amax / 127 for symmetric s8, amax / 448 for E4M3; ``estimator`` gave amax (`engines.calibration.
-    estimators`; minmax: all that was seen). ``minimum`` and ``maximum`` are the range for unsigned kinds.
+    estimators`; minmax: all that was seen). ``minimum`` and ``maximum`` are the range for unsigned kinds. ``by_hand``:
+    whether a user wrote or changed the entry.
     """
 
     value: str
@@ -55,6 +57,7 @@ class ActivationScale:
     minimum: float
     maximum: float
     estimator: str = "minmax"
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Recipe:
 
     ``layers`` names every Conv, ConvTranspose, Gemm and MatMul, and each other node kept out of ``base``.
     ``calibration`` says where the ranges come from (``source``, ``samples``, ``method``, and ``why`` it gave these).
+    ``model`` is the fingerprint of the graph it was made from (`engines.fingerprint`), empty where nobody knows;
+    ``by_hand`` whether a user changed anything but the content of an entry.
     """
 
     precision: str
@@ -70,6 +75,8 @@ class Recipe:
     layers: tuple[LayerPrecision, ...] = ()
     activations: tuple[ActivationScale, ...] = ()
     calibration: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
+    by_hand: bool = False
     schema: int = SCHEMA
 
     def precision_of(self, name: str) -> str:
@@ -79,14 +86,55 @@ class Recipe:
     def _index(self) -> Mapping[str, str]:
         return {layer.name: layer.precision for layer in self.layers}
 
+    def edits(self) -> tuple[str, ...]:
+        """What a user wrote or changed: ``layer NAME``, ``value NAME``, and ``the head``."""
+        return (
+            *(["the head"] if self.by_hand else []),
+            *(f"layer {layer.name}" for layer in self.layers if layer.by_hand),
+            *(f"value {activation.value}" for activation in self.activations if activation.by_hand),
+        )
+
     def to_json(self) -> str:
-        """The file's text: one line per layer and per activation, so that it can be read, edited and compared."""
-        head = {"schema": self.schema, "precision": self.precision, "base": self.base, "calibration": self.calibration}
-        lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-        for key, rows in (("layers", self.layers), ("activations", self.activations)):
-            body = ",\n".join(f"  {json.dumps(dataclasses.asdict(row))}" for row in rows)
+        """The file's text: one line per layer and per activation, so that it can be read, edited and compared.
+
+        What was not made by hand is sealed: its ``seal`` no longer fits once a line is edited.
+        """
+        rows: dict[str, tuple[LayerPrecision | ActivationScale, ...]]
+        rows = {"layers": self.layers, "activations": self.activations}
+        head = {"schema": self.schema}
+        head |= {name: value for name, value in vars(self).items() if name not in (*rows, "by_hand")}
+        names = [name_of_row(row) for group in rows.values() for row in group]
+        head |= {"by_hand": True} if self.by_hand else {"seal": seal([head, names])}
+        lines = [f" {json.dumps(key)}: {_dumped(value)}" for key, value in head.items()]
+        for key, group in rows.items():
+            body = ",\n".join(f"  {_dumped(_written(row))}" for row in group)
             lines.append(f" {json.dumps(key)}: [\n{body}\n ]" if body else f" {json.dumps(key)}: []")
         return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def name_of_row(row: LayerPrecision | ActivationScale) -> str:
+    """The layer or value that an entry is about."""
+    return row.name if isinstance(row, LayerPrecision) else row.value
+
+
+def seal(content: object) -> str:
+    """Eight hex digits of a hash of JSON-able content: an edit is noticed, if not one that is meant to deceive."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def fields_of(row: LayerPrecision | ActivationScale) -> dict[str, Any]:
+    """The fields of an entry as they are written and sealed; what is empty is left out."""
+    content = {key: value for key, value in vars(row).items() if key != "by_hand" and value not in ((), "")}
+    return dict(sorted(content.items(), key=lambda item: item[0] == "weight_scales"))  # which are long, last
+
+
+def _dumped(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _written(row: LayerPrecision | ActivationScale) -> dict[str, Any]:
+    content = fields_of(row)
+    return {**content, **({"by_hand": True} if row.by_hand else {"seal": seal(content)})}
 
 
 def recipe(
@@ -123,94 +171,3 @@ def check_precision(precision: str, where: str = "precision") -> None:
             found=repr(precision),
             fix="give one of them; kerasrt build takes several, separated by commas",
         )
-
-
-def write_recipe(value: Recipe, path: Path | str) -> None:
-    """Writes the recipe as JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(value.to_json(), encoding="utf-8")
-
-
-def read_recipe(path: Path | str) -> Recipe:
-    """Reads a recipe and checks each field. Raises BuildError that names the file and the layer that is wrong."""
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BuildError(
-            f"cannot be read as a recipe ({error})",
-            where=str(path),
-            expected="the JSON of a recipe.*.json in a bundle",
-            fix="undo the last edit, or make the recipe again",
-        ) from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise BuildError(
-            "is a recipe of another version",
-            where=str(path),
-            expected=f"schema {SCHEMA}",
-            found=str(found),
-            fix="make it again with this version",
-        )
-    try:
-        layers = tuple(
-            LayerPrecision(**{**row, "weight_scales": tuple(row.get("weight_scales", ()))}) for row in data["layers"]
-        )
-        activations = tuple(ActivationScale(**row) for row in data["activations"])
-        result = Recipe(**{**data, "layers": layers, "activations": activations})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BuildError(
-            f"a field is missing or unknown ({error})",
-            where=str(path),
-            expected="the fields of a recipe.*.json in a bundle",
-            fix="undo the last edit, or make the recipe again",
-        ) from error
-    _check_fields(result, str(path))
-    return result
-
-
-def _check_fields(value: Recipe, where: str) -> None:
-    check_precision(value.precision, where)
-    check_precision(value.base, where)
-    if value.base not in FLOATING:
-        raise BuildError(
-            "the base must be a floating type",
-            where=where,
-            expected=", ".join(FLOATING),
-            found=value.base,
-            fix=f"give the base fp16, and {value.base} to the layers",
-        )
-    for layer in value.layers:
-        check_precision(layer.precision, f"{where}, layer {layer.name}")
-        if not all(_is_scale(scale) for scale in layer.weight_scales):
-            raise BuildError(
-                "a weight scale is not a positive number",
-                where=f"{where}, layer {layer.name}",
-                found=", ".join(str(scale) for scale in layer.weight_scales if not _is_scale(scale)),
-                fix="undo the last edit, or make the recipe again",
-            )
-    for activation in value.activations:
-        if not _is_scale(activation.scale):
-            raise BuildError(
-                "the scale is not a positive number",
-                where=f"{where}, value {activation.value}",
-                found=str(activation.scale),
-                fix="undo the last edit, or make the recipe again",
-            )
-        limits = (activation.minimum, activation.maximum)
-        if not (all(map(_is_finite, limits)) and limits[0] <= limits[1]):
-            raise BuildError(
-                "the range is none",
-                where=f"{where}, value {activation.value}",
-                expected="two numbers, minimum <= maximum",
-                found=f"{limits[0]}, {limits[1]}",
-                fix="undo the last edit, or make the recipe again",
-            )
-
-
-def _is_scale(scale: object) -> bool:
-    return isinstance(scale, int | float) and math.isfinite(scale) and scale > 0
-
-
-def _is_finite(number: object) -> bool:
-    return isinstance(number, int | float) and math.isfinite(number)

@@ -11,6 +11,7 @@ from engines.calibration.choice import Choice, choose, uniform
 from engines.calibration.collect import collect
 from engines.calibration.estimators import check_method
 from engines.calibration.ranges import Ranges
+from engines.fingerprint import fingerprint
 from engines.fp16 import SMALLEST_NORMAL, kept_high
 from engines.graphs import Weights, compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
@@ -39,7 +40,7 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
     require_unquantized(model, "graph")
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
-        return Recipe(precision, precision, tuple(layers))
+        return Recipe(precision, precision, tuple(layers), model=fingerprint(model))
     if precision in QUANTIZED and calibration is None:
         raise BuildError(
             f"{precision.upper()} needs calibration data: real inputs that show the range of every activation",
@@ -73,7 +74,7 @@ def _recipe(model: ir.Model, precision: str, ranges: Ranges | None, choice: Choi
     calibration = {} if ranges is None else ranges.provenance()
     if ranges is not None and precision in QUANTIZED:
         calibration |= {"method": choice.method} | ({"why": choice.why} if choice.why else {})
-    return Recipe(precision, "fp16", tuple(decided), activations, calibration)
+    return Recipe(precision, "fp16", tuple(decided), activations, calibration, fingerprint(model))
 
 
 def weight_scales(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
@@ -110,11 +111,12 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
     if (estimator := choice.estimators.get(name_of(source), "minmax")) != "minmax":
         why += f" ({estimator}; seen up to {ranges.amax(name_of(source)):.5g})"
     if precision == "int8":
-        return _int8(name, weights, amax, why)
-    return LayerPrecision(name, "fp8", why, (_digits(fp8_scale(float(np.abs(weights.array).max()))),))
+        return _int8(name, weights, amax, why, name_of(source))
+    scale = _digits(fp8_scale(float(np.abs(weights.array).max())))
+    return LayerPrecision(name, "fp8", why, (scale,), name_of(source))
 
 
-def _int8(name: str, weights: Weights, amax: float, why: str) -> LayerPrecision:
+def _int8(name: str, weights: Weights, amax: float, why: str, source: str) -> LayerPrecision:
     """INT8 with a scale per output channel, or FP16 where FP16 cannot hold one of the scales."""
     scales = weight_scales(weights.array, weights.axis)
     dead = _dead_channels(weights.array, weights.axis)
@@ -125,7 +127,7 @@ def _int8(name: str, weights: Weights, amax: float, why: str) -> LayerPrecision:
     if count := int(dead.sum()):
         channels = "1 channel's weights are" if count == 1 else f"the weights of {count} channels are"
         why += f"; {channels} next to nothing: scale 2^-14, FP16's smallest normal number, errs by less than a step"
-    return LayerPrecision(name, "int8", why, tuple(_digits(scale) for scale in scales))
+    return LayerPrecision(name, "int8", why, tuple(_digits(scale) for scale in scales), source)
 
 
 def _digits(scale: float) -> float:

@@ -84,7 +84,11 @@ def test_a_hand_edit_is_honoured(model: onnx.ModelProto, int8: engines.Recipe, t
         ({"base": "int8"}, "floating"),
         ({"base": "fp12"}, "unknown precision"),
         ({"layers": [{"name": "stem/conv", "precision": "int4", "why": ""}]}, "layer stem/conv"),
-        ({"layers": [{"name": "stem/conv"}]}, "missing or unknown"),
+        ({"layers": [{"name": "stem/conv"}]}, "layer stem/conv: field 'precision' is missing"),
+        ({"layers": [{"name": "c", "precision": "int8", "wihy": ""}]}, "layer c: field 'wihy' is unknown"),
+        ({"layers": [{"name": "c", "precision": 8}]}, "layer c: field 'precision' is no text"),
+        ({"layers": ["c"]}, "layer number 1: is no entry"),
+        ({"layers": {}}, "no list of layers"),
         ({"layers": [{"name": "c", "precision": "int8", "why": "", "weight_scales": [0.0]}]}, "positive"),
         ({"activations": [{"value": "x", "scale": -1, "minimum": 0, "maximum": 1}]}, "value x"),
         ({"activations": [{"value": "x", "scale": 1, "minimum": 1, "maximum": 0}]}, "value x: the range"),
@@ -99,6 +103,45 @@ def test_a_wrong_file_is_refused_with_its_fault(
     path.write_text(json.dumps({**json.loads(int8.to_json()), **change}))
     with pytest.raises(BuildError, match=message):
         engines.read_recipe(path)
+
+
+def test_all_faults_of_a_file_are_reported_at_once(int8: engines.Recipe, tmp_path: Path) -> None:
+    data = json.loads(int8.to_json())
+    data["layers"][0]["weight_scales"][1] = -1
+    data["layers"][1]["precision"] = "int9"
+    data["activations"][0]["scale"] = 0
+    (tmp_path / "recipe.json").write_text(json.dumps(data))
+    with pytest.raises(BuildError, match=r"recipe\.json: 3 things are wrong") as caught:
+        engines.read_recipe(tmp_path / "recipe.json")
+    for where in (f"layer {int8.layers[0].name}", f"layer {int8.layers[1].name}", f"value {int8.activations[0].value}"):
+        assert f"\n  {where}: " in str(caught.value)
+
+
+def test_what_was_edited_by_hand_is_marked_from_then_on(int8: engines.Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    engines.write_recipe(int8, path)
+    assert engines.read_recipe(path).edits() == ()
+    data = json.loads(path.read_text())
+    data["layers"][0]["why"] = "the camera is noisy"
+    data["activations"][1]["scale"] *= 2
+    data["base"] = "fp32"
+    path.write_text(json.dumps(data))
+    edited = engines.read_recipe(path)
+    assert edited.edits() == ("the head", f"layer {int8.layers[0].name}", f"value {int8.activations[1].value}")
+    engines.write_recipe(edited, path)
+    assert engines.read_recipe(path) == edited
+    shorter = dataclasses.replace(int8, layers=int8.layers[1:])
+    path.write_text(int8.to_json().replace(int8.to_json().splitlines()[8] + "\n", ""))
+    assert engines.read_recipe(path) == dataclasses.replace(shorter, by_hand=True)
+
+
+def test_a_recipe_knows_its_model_by_the_weights(model: onnx.ModelProto, int8: engines.Recipe) -> None:
+    assert engines.recipe(model, "fp16").model == int8.model
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    weights = next(tensor for tensor in other.graph.initializer if tensor.name == "logits/w")
+    weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 1.001, weights.name))
+    assert engines.recipe(other, "fp16").model != int8.model
 
 
 def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
