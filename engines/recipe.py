@@ -101,7 +101,7 @@ class Recipe:
         """
         rows: dict[str, tuple[LayerPrecision | ActivationScale, ...]]
         rows = {"layers": self.layers, "activations": self.activations}
-        head = {"schema": self.schema}
+        head: dict[str, Any] = {"schema": self.schema}
         head |= {name: value for name, value in vars(self).items() if name not in (*rows, "by_hand")}
         names = [name_of_row(row) for group in rows.values() for row in group]
         head |= {"by_hand": True} if self.by_hand else {"seal": seal([head, names])}
