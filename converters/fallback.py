@@ -14,6 +14,7 @@ import onnx_ir as ir
 from keras import KerasTensor, tree
 
 from converters import keras_internals, layout, tracing
+from converters.inlining import inline
 from converters.lowering import Builder, Tensor
 from converters.registry import Lowering, refusal_of, why_unknown
 from converters.tracing import Call, Trace
@@ -61,42 +62,12 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
     ).graph
     if len(graph.inputs) != len(inputs):
         raise ConversionError("tf2onnx leaves out what the layer is called with", where=where, found=why)
-    mapping: dict[ir.Value | None, ir.Value | None] = {None: None}
-    mapping.update(zip(graph.inputs, (g.identity(x).value for x in inputs), strict=True))
-    for value in graph.initializers.values():
-        assert value.const_value is not None
-        mapping[value] = g.constant(value.const_value.numpy(), "constant")
-    for node in graph:
-        unknown = node.domain or not onnx.defs.has(node.op_type)
-        if unknown or any(isinstance(x.value, ir.Graph) for x in node.attributes.values()):
-            reason = "which is no ONNX operation" if unknown else "which cannot be copied into the graph"
-            raise ConversionError(
-                f"tf2onnx makes a {node.op_type} of it, {reason}",
-                where=where,
-                found=why,
-                fix="register a lowering (docs/extending.md), or try exporter='tf2onnx' for the whole model",
-            )
-        attributes = _current({name: attribute.value for name, attribute in node.attributes.items()})
-        produced = g.op(node.op_type, *(mapping[x] for x in node.inputs), outputs=len(node.outputs), **attributes)
-        mapping.update(zip(node.outputs, produced if isinstance(produced, tuple) else (produced,), strict=True))
+    values = inline(g, graph, [g.identity(x).value for x in inputs], where, why)
     results = []
-    for value, expected in zip(graph.outputs, tree.flatten(g.outputs), strict=True):
-        found = mapping[value]
-        assert found is not None
+    for found, expected in zip(values, tree.flatten(g.outputs), strict=True):
         found.shape = ir.Shape(_sizes(found, expected, inputs))
         results.append(Tensor(found, layout.identity(len(expected.shape))))
     return results
-
-
-def _current(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Attributes without what newer opsets dropped: TensorFlow's nearest neighbour is floor((i + 0.5) * scale)."""
-    if attributes.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
-        return {
-            **attributes,
-            "coordinate_transformation_mode": "half_pixel",
-            "nearest_mode": "round_prefer_ceil",
-        }
-    return attributes
 
 
 def _sizes(value: ir.Value, expected: KerasTensor, inputs: Sequence[Tensor]) -> list[Any]:
@@ -214,7 +185,7 @@ def _from_function(
             fix="keep no state in attributes of a layer, and draw no random numbers at inference",
         )
     assert isinstance(model, onnx.ModelProto)
-    return model
+    return onnx.shape_inference.infer_shapes(model)
 
 
 def _cannot(call: Call, why: str) -> ConversionError:

@@ -54,6 +54,36 @@ def test_a_raw_layer_is_inlined_under_its_name() -> None:
     assert {layer.path: layer.value for layer in converted.layers}["raw"] in ("raw", None)
 
 
+class Branch(layers.Layer):
+    """AutoGraph makes a condition of the ``if``; only tf2onnx sees what it does."""
+
+    @tf.function
+    def call(self, x: Any) -> Any:
+        if tf.reduce_sum(x) > 0.0:
+            return x * 2.0
+        return x - 1.0
+
+
+class Repeat(layers.Layer):
+    """AutoGraph makes a loop of the ``while``."""
+
+    @tf.function
+    def call(self, x: Any) -> Any:
+        step = tf.constant(0)
+        while tf.reduce_max(x) < 50.0 and step < 30:
+            x = x * 1.5 + 1.0
+            step += 1
+        return x
+
+
+@pytest.mark.parametrize(("layer", "operation"), [(Branch, "If"), (Repeat, "Loop")])
+def test_branches_and_loops_are_inlined(layer: type[layers.Layer], operation: str) -> None:
+    converted = check(_model(layer(name="raw")))
+    rows = {row.path: row for row in converted.report.layers}
+    assert rows["raw"].way == "tf2onnx"
+    assert operation in rows["raw"].nodes
+
+
 def test_weights_of_a_raw_layer_are_its_current_ones() -> None:
     class Scaled(layers.Layer):
         def build(self, shape: Any) -> None:

@@ -183,7 +183,6 @@ REFUSED: dict[str, Make] = {
     ),
     "a rank that is not known": _with(lambda layer, x: tf.reshape(x, tf.shape(tf.strings.length(tf.as_string(x))))),
     "a constant of 2^31 elements": _with(_huge),
-    "a branch that TensorFlow compiles": _of(Compiled),
     "an update of some rows of the batch": _with(lambda layer, x: ops.slice_update(x, (0, 1), x[:1, :2] * 2.0)),
 }
 
@@ -211,6 +210,7 @@ def _shared() -> keras.Model:
 
 RIGHT: dict[str, Make] = {
     "a branch for training": _of(_Training),
+    "a branch that TensorFlow compiles": _of(Compiled),
     "a quantized layer": _quantized,
     "a float64 constant": _with(lambda layer, x: ops.cast(x * np.float64(2.5) + np.arange(4.0), "float32")),
     "a list of layers": _with(lambda layer, x: x + 1.0, parts=[layers.Dense(4), layers.Dense(4)]),

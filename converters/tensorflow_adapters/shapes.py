@@ -1,0 +1,191 @@
+"""Adapters of `tf.*` functions that make, move and pick elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from converters.tensorflow_adapters import Adapter
+
+
+def concat(values: Any, axis: int, name: str = "concat") -> Any:
+    return ops.concatenate(values, axis=axis)
+
+
+def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
+    return ops.stack(values, axis=axis)
+
+
+def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
+    return ops.reshape(tensor, list(shape))
+
+
+def zeros(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
+    return ops.zeros(list(shape), getattr(dtype, "name", dtype))
+
+
+def ones(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
+    return ops.ones(list(shape), getattr(dtype, "name", dtype))
+
+
+def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> Any:
+    return ops.full(list(dims), value, getattr(value, "dtype", "float32" if isinstance(value, float) else "int32"))
+
+
+def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
+    return ops.broadcast_to(input, list(shape))
+
+
+def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Any:
+    start, limit = (0, start) if limit is None else (start, limit)
+    return ops.arange(start, limit, delta, getattr(dtype, "name", dtype))
+
+
+def transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "transpose") -> Any:
+    return ops.transpose(a, perm)
+
+
+def shape(input: Any, out_type: Any = None, name: str | None = None) -> Any:
+    return ops.shape(input)
+
+
+def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None) -> Any:
+    widths = [tuple(int(width) for width in pair) for pair in paddings]
+    if mode.upper() != "CONSTANT":
+        return ops.pad(tensor, widths, mode=mode.lower())
+    return ops.pad(tensor, widths, constant_values=constant_values)
+
+
+def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
+    return ops.tile(input, multiples)
+
+
+def split(value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: str = "split") -> Any:
+    if isinstance(num_or_size_splits, int):
+        return ops.split(value, num_or_size_splits, axis=axis)
+    places = [sum(num_or_size_splits[: index + 1]) for index in range(len(num_or_size_splits) - 1)]
+    return ops.split(value, places, axis=axis)
+
+
+def gather(
+    params: Any, indices: Any, validate_indices: Any = None, axis: Any = None, batch_dims: int = 0, name: Any = None
+) -> Any:
+    if batch_dims:
+        raise NotImplementedError("tf.gather with batch_dims")
+    return ops.take(params, indices, axis=0 if axis is None else axis)
+
+
+def embedding(params: Any, ids: Any, max_norm: Any = None, name: str | None = None) -> Any:
+    if max_norm is not None:
+        raise NotImplementedError("tf.nn.embedding_lookup with max_norm")
+    return ops.take(params, ids, axis=0)
+
+
+def one_hot(
+    indices: Any, depth: int, on_value: Any = None, off_value: Any = None, axis: Any = None, dtype: Any = None,
+    name: str | None = None,
+) -> Any:  # fmt: skip
+    dtype = getattr(dtype, "name", dtype) or "float32"
+    hit = ops.one_hot(indices, int(depth), axis=-1 if axis is None else axis, dtype="bool")
+    on, off = (ops.cast(value, dtype) for value in (1 if on_value is None else on_value, off_value or 0))
+    return ops.cast(hit, dtype) if on_value is None and off_value is None else ops.where(hit, on, off)
+
+
+def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) -> Any:
+    return ops.repeat(input, repeats, axis=axis)
+
+
+def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:
+    return ops.flip(tensor, tuple(axis) if isinstance(axis, Sequence) else axis)
+
+
+def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
+    return ops.roll(input, shift, axis)
+
+
+def slice_(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
+    key = [slice(int(start), None if n == -1 else int(start + n)) for start, n in zip(begin, size, strict=True)]
+    return input_[tuple(key)]
+
+
+def sort(values: Any, axis: int = -1, direction: str = "ASCENDING", name: str | None = None) -> Any:
+    y = ops.sort(values, axis=axis)
+    return ops.flip(y, axis) if direction == "DESCENDING" else y
+
+
+def argsort(
+    values: Any, axis: int = -1, direction: str = "ASCENDING", stable: bool = False, name: str | None = None
+) -> Any:
+    return ops.argsort(ops.negative(values) if direction == "DESCENDING" else values, axis=axis)
+
+
+def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> Any:
+    return ops.unstack(value, num, axis)
+
+
+def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
+    return ops.where(condition, x, y)
+
+
+class TopK(NamedTuple):
+    """What tf.nn.top_k gives."""
+
+    values: Any
+    indices: Any
+
+
+def top_k(input: Any, k: int = 1, sorted: bool = True, index_type: Any = None, name: str | None = None) -> Any:
+    return TopK(*ops.top_k(input, k))
+
+
+def rank(input: Any, name: str | None = None) -> Any:
+    return len(input.shape)
+
+
+def size(input: Any, out_type: Any = None, name: str | None = None) -> Any:
+    return ops.prod(ops.stack([ops.cast(n, "int32") for n in ops.shape(input)]))
+
+
+def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None = None, **flags: Any) -> Any:
+    """Row-major places in the flattened leading axes, as the last axis of ``indices`` names them."""
+    indices = ops.convert_to_tensor(indices)
+    depth, sizes = indices.shape[-1], tuple(params.shape)
+    if batch_dims or None in sizes[1:]:
+        raise NotImplementedError("tf.gather_nd with batch_dims, or of an unknown size")
+    place = indices[..., 0]
+    for axis in range(1, depth):
+        place = ops.add(ops.multiply(place, sizes[axis]), indices[..., axis])
+    return ops.take(ops.reshape(params, (-1, *sizes[depth:])), place, axis=0)
+
+
+def linspace(start: Any, stop: Any, num: Any, name: str | None = None, axis: int = 0) -> Any:
+    return ops.linspace(start, stop, int(num), axis=axis)
+
+
+def meshgrid(*args: Any, indexing: str = "xy", name: str | None = None) -> Any:
+    return ops.meshgrid(*args, indexing=indexing)
+
+
+def sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = "bool", name: str | None = None) -> Any:
+    if maxlen is None:
+        raise NotImplementedError("tf.sequence_mask without maxlen, whose size depends on values")
+    mask = ops.less(ops.arange(int(maxlen), dtype=lengths.dtype), ops.expand_dims(lengths, -1))
+    return ops.cast(mask, getattr(dtype, "name", dtype))
+
+
+def searchsorted(
+    sorted_sequence: Any, values: Any, side: str = "left", out_type: Any = None, name: str | None = None
+) -> Any:
+    """A count of what lies below each value; of batches too."""
+    below = ops.less if side == "left" else ops.less_equal
+    hits = below(ops.expand_dims(sorted_sequence, -2), ops.expand_dims(values, -1))
+    return ops.sum(ops.cast(hits, "int32"), axis=-1)
+
+
+def scatter(combine: str | None) -> Adapter:
+    def update(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
+        return ops.scatter_update(tensor, indices, updates, reduction=combine)
+
+    return update
