@@ -16,6 +16,7 @@ from examples.speech.audio import LABELS as COMMANDS
 HERE = Path(__file__).resolve().parent
 MADE = HERE.parent / "build" / "models"
 """Where models that are not committed are made."""
+DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,16 @@ def reference(name: str) -> Reference:
 
 
 def _committed(
-    folder: str, name: str, task: str, labels: tuple[str, ...] = (), model: Callable[[], Path] | None = None
+    folder: str,
+    name: str,
+    task: str,
+    labels: tuple[str, ...] = (),
+    model: Callable[[], Path] | None = None,
+    data_of: str | None = None,
 ) -> Reference:
-    data = HERE / folder
-    file = data / f"{name}.keras"
+    """A model whose data is committed: in its own folder, or in another example's, ``data_of``."""
+    data = HERE / (data_of or folder)
+    file = HERE / folder / f"{name}.keras"
     return Reference(name, model or (lambda: file), data / "input.npz", data / "calibration.npz", task, labels)
 
 
@@ -69,7 +76,9 @@ REFERENCES: dict[str, Reference] = {
     for entry in (
         _committed("mean_spot", "mean_spot_cbam", "regression"),
         _committed("mean_spot", "mean_spot", "regression"),
-        _committed("cbam_resnet", "digits", "classification", tuple("0123456789")),
+        _committed("cbam_resnet", "digits", "classification", DIGITS),
+        _committed("mobile", "digits_mobilenet", "classification", DIGITS, data_of="cbam_resnet"),
+        _committed("mobile", "digits_efficientnet", "classification", DIGITS, data_of="cbam_resnet"),
         _committed("speech", "speech", "classification", COMMANDS),
         _committed("fer", "fer", "classification", EXPRESSIONS, model=model_path),
         *(_resnet(depth, attention) for attention in (None, "cbam") for depth in (50, 101, 152)),

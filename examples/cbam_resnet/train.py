@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from examples.cbam_resnet.data import SEED, digits_split
+from examples.cbam_resnet.data import SEED, digits_split, warped
 from examples.cbam_resnet.model import digits
 from examples.saving import save_arrays, save_model
 
 HERE = Path(__file__).parent
 EPOCHS = 40
 BATCH = 32
-
-
-def warped(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Each image turned by up to 12 degrees, scaled by up to 12% and moved by up to 0.7 pixels in each direction."""
-    result = np.empty_like(images)
-    for image, target in zip(images[..., 0], result, strict=True):
-        matrix = cv2.getRotationMatrix2D((3.5, 3.5), rng.uniform(-12, 12), rng.uniform(0.88, 1.12))
-        matrix[:, 2] = matrix[:, 2] + rng.uniform(-0.7, 0.7, 2)
-        target[..., 0] = cv2.warpAffine(image, matrix, (8, 8), flags=cv2.INTER_LINEAR)
-    return result
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from examples import reference as table
 from examples.build import build_reference, copy_sample
 from examples.cbam_resnet import make
 
-NAMES = ["mean_spot_cbam", "mean_spot", "digits", "speech", "fer"]
+NAMES = ["mean_spot_cbam", "mean_spot", "digits", "digits_mobilenet", "digits_efficientnet", "speech", "fer"]
 NAMES += ["resnet50", "resnet101", "resnet152", "cbam_resnet50", "cbam_resnet101", "cbam_resnet152"]
 
 

@@ -1,0 +1,1 @@
+"""Small networks of depthwise convolutions with squeeze-and-excitation gates, trained on digits."""
