@@ -1,7 +1,7 @@
 """A MobileNetV3-like and an EfficientNet-like network for 8x8 digits, in Keras.
 
-Both stack one block (`inverted_residual`): 1x1 to more channels, depthwise, squeeze-and-excitation, 1x1 to fewer, and an
-addition where the shapes agree (Sandler et al. 2018, arXiv 1801.04381; Hu et al. 2017, arXiv 1709.01507).
+Both stack one block (`inverted_residual`): 1x1 to more channels, depthwise, squeeze-and-excitation, 1x1 to fewer, and
+an addition where the shapes agree (Sandler et al. 2018, arXiv 1801.04381; Hu et al. 2017, arXiv 1709.01507).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def inverted_residual(
     inner: str = "relu",
     name: str,
 ) -> Any:
-    """``expansion`` times as many channels, depthwise convolution with the stride, gate, ``filters`` channels, addition.
+    """``expansion`` times the channels, depthwise convolution with the stride, gate, ``filters`` channels, addition.
 
     ``gate``: the activation of the squeeze-and-excitation gate, whose hidden layer has ``squeezed`` channels and the
     activation ``inner``; none where it is None.

@@ -1,4 +1,4 @@
-"""Trains the networks of `examples.mobile.model` on digits and writes them; their data is that of `examples.cbam_resnet`.
+"""Trains the networks of `examples.mobile.model` on digits and writes them; their data is of `examples.cbam_resnet`.
 
 python -m examples.mobile.train [mobilenet] [efficientnet]
 """
