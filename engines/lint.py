@@ -9,6 +9,7 @@ Each rule was seen on TensorRT-RTX, or is NVIDIA's ("Working with Quantized Type
 6. A ConvTranspose is not quantized: with a scale per channel it is built in floating point.
 7. Float8 comes from a quantizer, not from a Cast, by which Keras's own float8 layers compute.
 8. What the recipe calls INT8 or FP8 is quantized to that.
+What a recipe asks of a model and a target before there is a graph, `engines.validation` looks at.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ELSEWHERE = (*_QUANTIZERS, "DynamicQuantizeLinear", "ConvInteger", "MatMulInteg
 
 def lint(model: ir.Model, recipe: Recipe) -> None:
     """Raises BuildError for a typed graph of TensorRT's in which something would be dropped; names what and where."""
-    found = [(node, problem) for node in model.graph for problem in _problems(node, recipe)]
+    found = problems(model, recipe)
     if not found:
         return
     node, problem = found[0]
@@ -42,6 +43,11 @@ def lint(model: ir.Model, recipe: Recipe) -> None:
         found=f"likewise {len(others)} more: {', '.join(others[:5])}" if others else "",
         fix="give the layer fp16 in the recipe, make the recipe again, or give the model before it was quantized",
     )
+
+
+def problems(model: ir.Model, recipe: Recipe) -> list[tuple[ir.Node, str]]:
+    """Each node of a typed graph with each thing that TensorRT would drop or refuse of it."""
+    return [(node, problem) for node in model.graph for problem in _problems(node, recipe)]
 
 
 def require_unquantized(model: ir.Model, where: str) -> None:

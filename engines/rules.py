@@ -13,10 +13,11 @@ from engines.calibration.estimators import check_method
 from engines.calibration.ranges import Ranges
 from engines.fingerprint import fingerprint
 from engines.fp16 import SMALLEST_NORMAL, kept_high
-from engines.graphs import Weights, compute_nodes, constant, gate_nodes, is_float, load, name_of, weights_of
+from engines.graphs import Weights, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
 from engines.lint import require_unquantized
 from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
+from engines.validation import fp8_fallback, unquantizable
 
 NEGLIGIBLE = 2.0**-14
 """A channel whose largest weight is below this part of its layer's largest one is next to nothing: beside the others it
@@ -91,6 +92,18 @@ def fp8_scale(amax: float) -> float:
     return max(amax / FP8_MAXIMUM, SMALLEST_NORMAL)
 
 
+def layer_scales(precision: str, weights: Weights) -> tuple[float, ...]:
+    """The weight scales of an INT8 layer, one per output channel, or of an FP8 layer, a single one.
+
+    An output channel whose weights are next to nothing (`_dead_channels`) has FP16's smallest normal number.
+    """
+    if precision == "fp8":
+        return (_digits(fp8_scale(float(np.abs(weights.array).max()))),)
+    scales = weight_scales(weights.array, weights.axis)
+    scales = np.where(_dead_channels(weights.array, weights.axis), np.float32(SMALLEST_NORMAL), scales)
+    return tuple(_digits(scale) for scale in scales)
+
+
 def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, gates: frozenset[str]) -> LayerPrecision:
     """INT8 or FP8 for one compute node, or FP16 with the reason why not."""
     name = node.name or ""
@@ -98,12 +111,9 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
     source = node.inputs[0]
     if name in gates:
         return LayerPrecision(name, "fp16", "a gate: small, and its error scales a whole feature map")
-    if node.op_type == "ConvTranspose":
-        return LayerPrecision(name, "fp16", "TensorRT-RTX builds a quantized ConvTranspose silently as FP16")
-    if weights is None or source is None or constant(source) is not None:
-        return LayerPrecision(name, "fp16", "has no constant weight as its second operand")
-    if node.op_type == "MatMul" and weights.array.ndim != 2:
-        return LayerPrecision(name, "fp16", "has a batched weight")
+    reason = unquantizable(node) or (fp8_fallback(node) if precision == "fp8" else "")
+    if reason or weights is None or source is None:
+        return LayerPrecision(name, "fp16", reason)
     if name_of(source) not in ranges.minimum:
         return LayerPrecision(name, "fp16", f"the range of its input {source.name} is not known")
     amax = choice.amax.get(name_of(source), ranges.amax(name_of(source)))
@@ -112,22 +122,19 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
         why += f" ({estimator}; seen up to {ranges.amax(name_of(source)):.5g})"
     if precision == "int8":
         return _int8(name, weights, amax, why, name_of(source))
-    scale = _digits(fp8_scale(float(np.abs(weights.array).max())))
-    return LayerPrecision(name, "fp8", why, (scale,), name_of(source))
+    return LayerPrecision(name, "fp8", why, layer_scales(precision, weights), name_of(source))
 
 
 def _int8(name: str, weights: Weights, amax: float, why: str, source: str) -> LayerPrecision:
     """INT8 with a scale per output channel, or FP16 where FP16 cannot hold one of the scales."""
-    scales = weight_scales(weights.array, weights.axis)
-    dead = _dead_channels(weights.array, weights.axis)
-    scales = np.where(dead, np.float32(SMALLEST_NORMAL), scales)
-    smallest = min(float(scales.min()), amax / INT8_MAXIMUM or 1.0)
-    if smallest < SMALLEST_NORMAL:
+    scales = layer_scales("int8", weights)
+    smallest = min(*scales, amax / INT8_MAXIMUM or 1.0)
+    if smallest < SMALLEST_NORMAL * (1 - 1e-6):  # nine digits are kept
         return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")
-    if count := int(dead.sum()):
+    if count := int(_dead_channels(weights.array, weights.axis).sum()):
         channels = "1 channel's weights are" if count == 1 else f"the weights of {count} channels are"
         why += f"; {channels} next to nothing: scale 2^-14, FP16's smallest normal number, errs by less than a step"
-    return LayerPrecision(name, "int8", why, tuple(_digits(scale) for scale in scales), source)
+    return LayerPrecision(name, "int8", why, scales, source)
 
 
 def _digits(scale: float) -> float:
@@ -161,9 +168,10 @@ def _scales(model: ir.Model, precision: str, ranges: Ranges, choice: Choice) -> 
         kept = ranges.amax(name) if choice.method == "auto" else amax
         limits = max(ranges.minimum[name], -kept), min(ranges.maximum[name], kept)
         estimator = choice.estimators.get(name, "minmax")
-        found.append(ActivationScale(name, _activation_scale(precision, amax), *limits, estimator))
+        found.append(ActivationScale(name, activation_scale(precision, amax), *limits, estimator))
     return tuple(found)
 
 
-def _activation_scale(precision: str, amax: float) -> float:
+def activation_scale(precision: str, amax: float) -> float:
+    """The scale of a value in a recipe of that precision, from the largest magnitude that it shall hold."""
     return fp8_scale(amax) if precision == "fp8" else amax / INT8_MAXIMUM or 1.0

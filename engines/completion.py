@@ -1,0 +1,60 @@
+"""Fills in what a recipe edited by hand leaves to be computed: an INT8 layer needs scales, and nobody types them.
+
+1. An INT8 or FP8 layer without weight scales gets those that the rules give (`engines.rules.layer_scales`).
+2. A value that such a layer reads and that has no scale gets one from calibration, by min-max: all that was seen.
+3. A layer of another precision has no use for weight scales or an input: they are dropped.
+What was edited stays marked so; what is computed here is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx_ir as ir
+
+from engines.calibration.ranges import Ranges
+from engines.graphs import compute_nodes, name_of, weights_of
+from engines.recipe import QUANTIZED, ActivationScale, LayerPrecision, Recipe
+from engines.rules import activation_scale, layer_scales
+
+
+def missing_scales(recipe: Recipe, model: ir.Model) -> tuple[str, ...]:
+    """Names of the values that INT8 and FP8 layers read and that have no scale: calibration is needed for them."""
+    known = {activation.value for activation in recipe.activations}
+    read = (
+        name_of(node.inputs[0])
+        for node in compute_nodes(model)
+        if node.inputs[0] is not None and recipe.precision_of(node.name or "") in QUANTIZED
+    )
+    return tuple(dict.fromkeys(name for name in read if name not in known))
+
+
+def complete(recipe: Recipe, model: ir.Model, ranges: Ranges | None = None) -> Recipe:
+    """The recipe with all scales that can be computed; what cannot be is for `engines.validation` to refuse."""
+    nodes = {node.name: node for node in compute_nodes(model)}
+    layers = tuple(_completed(layer, nodes.get(layer.name)) for layer in recipe.layers)
+    missing = missing_scales(recipe, model)
+    if ranges is None or not missing:
+        return dataclasses.replace(recipe, layers=layers)
+    found = [name for name in missing if name in ranges.minimum]
+    added = (
+        ActivationScale(
+            name, activation_scale(recipe.precision, ranges.amax(name)), ranges.minimum[name], ranges.maximum[name]
+        )
+        for name in found
+    )
+    calibration = recipe.calibration or {**ranges.provenance(), "method": "minmax"}
+    return dataclasses.replace(
+        recipe, layers=layers, activations=(*recipe.activations, *added), calibration=calibration
+    )
+
+
+def _completed(layer: LayerPrecision, node: ir.Node | None) -> LayerPrecision:
+    """Steps 1 and 3 for one layer."""
+    if layer.precision not in QUANTIZED:
+        return dataclasses.replace(layer, weight_scales=(), input="")
+    weights = weights_of(node) if node is not None else None
+    if node is None or weights is None or node.inputs[0] is None:
+        return layer
+    scales = layer.weight_scales or layer_scales(layer.precision, weights)
+    return dataclasses.replace(layer, weight_scales=scales, input=layer.input or name_of(node.inputs[0]))
