@@ -5,6 +5,7 @@ python -m benchmarks.channel_counts > benchmarks/results/channel_counts.md
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
@@ -18,7 +19,11 @@ import engines
 from deploy.errors import BuildError
 from deploy.manifest import Profile
 from engines.apply import applied
+from engines.calibration.collect import collect
+from engines.completion import complete
+from engines.graphs import load
 from engines.layer_table import lowered, read_builder
+from engines.recipe import Recipe
 from engines.targets import nvidia
 from engines.targets.rtx import CAPABILITIES, UNSUITED
 from tests.engines.graphs import Graph
@@ -52,19 +57,26 @@ def shape(kind: str, inputs: int, outputs: int, batch: Any = "batch") -> tuple[A
     return (batch, outputs if kind == DEPTHWISE else inputs, 16, 16)
 
 
+def asked(proto: Any, precision: str, samples: dict[str, Any]) -> Recipe:
+    """All products in that precision, whatever the rules would keep high."""
+    recipe = engines.recipe(proto, "fp16")
+    layers = tuple(dataclasses.replace(layer, precision=precision) for layer in recipe.layers)
+    model = load(proto)
+    return complete(dataclasses.replace(recipe, precision=precision, layers=layers), model, collect(model, samples))
+
+
 def found(kind: str, inputs: int, precision: str, capabilities: list[str]) -> dict[int, str]:
     """By output channels, what the layer was lowered as, or the builder's words."""
     proto = graph(kind, inputs)
     random = np.random.default_rng(0)
     samples = {f"x{n}": random.normal(size=shape(kind, inputs, n, 4)).astype(np.float32) for n in COUNTS}
-    recipe = engines.recipe(proto, precision, samples, calibration_method="minmax")
+    recipe = asked(proto, precision, samples)
     typed = ir.to_proto(applied(recipe, proto, "tensorrt-rtx")).SerializeToString()
     try:
         built = nvidia.build(tensorrt_rtx, typed, Profile(), capabilities)
     except (nvidia.Failure, BuildError) as error:
         return dict.fromkeys(COUNTS, str(error))
     operator = "Gemm" if kind == "Gemm" else "Conv"
-    assert all(layer.precision == precision for layer in recipe.layers)
     rows = lowered(read_builder(built.layers), recipe, {f"y{n}": operator for n in COUNTS})
     return {int(row.name[1:]): row.found or "no kernel" for row in rows}
 
@@ -90,7 +102,7 @@ def main() -> None:
     print(
         f"TensorRT-RTX {metadata.version('tensorrt_rtx_cu13')}, built on a machine without a GPU. Products of every\n"
         f"pair of {counts} input and output channels,\n"
-        f"{len(COUNTS)} of them in one engine, convolutions of 16x16 values; depthwise convolutions of as many channels.\n"
+        f"{len(COUNTS)} of them in one engine, convolutions of 16x16 values; depthwise ones of as many channels.\n"
         "What each was lowered as is read from the builder's layer table."
     )
     for precision in ("int8", "fp8"):

@@ -95,8 +95,8 @@ def for_target(recipe: Recipe, model: ir.Model, target: Target) -> Iterator[Buil
             fix = "give the layer one of these, or choose another --target"
             yield _fault(where, what, ", ".join(target.precisions), layer.precision, fix)
         elif target.name == "tensorrt" and layer.precision == "fp8" and layer.name in nodes:
-            if reason := fp8_fallback(nodes[layer.name]):
-                yield _fault(where, reason, "", "fp8", "give the layer fp16 in the recipe")
+            reason = fp8_fallback(nodes[layer.name])
+            yield from [_fault(where, reason, "", "fp8", "give the layer fp16 in the recipe")] if reason else []
 
 
 def fp8_fallback(node: ir.Node) -> str:
