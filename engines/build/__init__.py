@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.bundle import CURRENT, Bundle, open_bundle, set_current
 from deploy.manifest import Profile
+from engines.build import given as given_recipe
 from engines.build import options as checked
 from engines.build.options import Options
-from engines.recipe import QUANTIZED
+from engines.recipe import QUANTIZED, Recipe
 
 if TYPE_CHECKING:
     from deploy.golden import Golden
@@ -40,6 +41,7 @@ def build(
     custom_objects: Any = None,
     trust_lambda: bool = False,
     calibration_method: str = "auto",
+    recipe: Recipe | Path | str | None = None,
     force: bool = False,
     quiet: bool = False,
 ) -> Bundle:
@@ -63,6 +65,8 @@ def build(
         custom_objects: the model's own classes: name -> class, or ``module:Class`` names.
         trust_lambda: load Lambda layers, which runs code in the file.
         calibration_method: minmax, percentile, entropy or mse; auto compares them at the outputs, for INT8.
+        recipe: a recipe, or the file of one (perhaps edited by hand), that is followed for its precision; other
+            precisions are decided as ever. Scales that it lacks are computed.
         force: build even where the bundle is up to date.
         quiet: print nothing.
 
@@ -74,8 +78,8 @@ def build(
     from engines.build.progress import Progress
     from engines.targets.base import find
 
-    chosen = find(target)
-    wanted, left_out = checked.precisions(precision, chosen, auto=target == "auto")
+    chosen, given = find(target), given_recipe.read(recipe)
+    wanted, left_out = checked.precisions(given_recipe.precisions(precision, given), chosen, auto=target == "auto")
     folder = checked.output_folder(output)
     asked = Options(
         source=source,
@@ -92,6 +96,7 @@ def build(
         custom_objects=custom_objects,
         trust_lambda=trust_lambda,
         calibration_method=calibration_method,
+        given=given,
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}
@@ -136,6 +141,8 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
         source = convert(opened, asked)
         check_labels(asked.labels, source.outputs)
         notes.append(f"{len(source.model.graph)} nodes")
+        if asked.given is not None:
+            asked.given.check(source.model, target)
     if data.origin == "random":
         progress.warn("no sample, no calibration data: the golden inputs are random and prove little (--sample NPZ)")
     if not set(QUANTIZED).isdisjoint(asked.precisions) and data.count is not None and data.count < FEW:
@@ -167,8 +174,10 @@ def _precisions(
     from engines.calibration.collect import collect
     from engines.rules import decide
 
-    ranges = None
-    if data.calibration is not None or "fp16" in asked.precisions:
+    given, ranges = asked.given, None
+    decided = [name for name in asked.precisions if given is None or name != given.precision]
+    lacks = given is not None and given.needs_ranges(source.model)
+    if (data.calibration is not None and (decided or lacks)) or "fp16" in decided:
         with progress.step("calibrate") as notes:
             samples = golden.inputs if data.calibration is None else data.calibration
             with progress.bar("calibrate", data.count) as advance:
@@ -177,8 +186,12 @@ def _precisions(
     made = []
     for precision in asked.precisions:
         with progress.step(precision) as notes:
-            recipe = decide(source.model, precision, ranges, asked.calibration_method)
-            made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs))
+            if given is not None and precision == given.precision:
+                recipe = given.completed(source.model, ranges, target)
+                notes.append(f"{len(recipe.edits())} entries by hand in {given.origin}")
+            else:
+                recipe = decide(source.model, precision, ranges, asked.calibration_method)
+            made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
             if clipped := sum(a.estimator != "minmax" for a in recipe.activations):
                 notes.append(f"{clipped} ranges clipped")

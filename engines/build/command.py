@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="minmax, percentile, entropy, mse (default: auto, what errs least at the outputs)",
     )
+    add(
+        "--recipe",
+        metavar="FILE",
+        help="follow this recipe, perhaps edited by hand, in place of deciding (see kerasrt recipe)",
+    )
     add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
     add("--task", default="", help="classification or regression")
     add("--labels", default="", metavar="A,B,...", help="names of the classes")
@@ -59,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         custom_objects=arguments.custom_objects,
         trust_lambda=arguments.trust_lambda,
         calibration_method=arguments.calibration_method,
+        recipe=arguments.recipe,
         force=arguments.force,
     )
     return 0

@@ -14,6 +14,7 @@ from deploy.errors import BuildError, InputError, KerasrtError
 from deploy.gpu import gpus
 from deploy.manifest import MANIFEST, Profile
 from engines.build.data import check_headers
+from engines.build.given import Given
 from engines.calibration.estimators import check_method
 from engines.kinds import is_file, is_graph, is_keras
 from engines.recipe import QUANTIZED, check_precision
@@ -48,6 +49,7 @@ class Options:
     custom_objects: Any
     trust_lambda: bool
     calibration_method: str = "auto"
+    given: Given | None = None
 
     def content(self) -> dict[str, Any]:
         """What of them decides the content of the bundle, beside the model and the data."""
@@ -62,6 +64,7 @@ class Options:
             "labels": self.labels,
             "task": self.task,
             "calibration_method": self.calibration_method,
+            "recipe": self.given.recipe.to_json() if self.given is not None else None,
             "custom_objects": classes,
             "gpus": [str(gpu) for gpu in gpus()] if self.target == "tensorrt" else [],  # its engines are for these
         }
@@ -128,7 +131,8 @@ def check(options: Options) -> None:
             found=", ".join(options.labels[:5]),
             fix="--task classification, or leave the labels out",
         )
-    quantized = [name for name in options.precisions if name in QUANTIZED]
+    followed = options.given.precision if options.given is not None else ""
+    quantized = [name for name in options.precisions if name in QUANTIZED and name != followed]
     if quantized and options.calibration is None:
         raise BuildError(
             f"{quantized[0].upper()} needs calibration data: real inputs that show the range of every activation",

@@ -13,6 +13,8 @@ from deploy.errors import BuildError
 from deploy.golden import Golden
 from deploy.manifest import Profile, TensorSpec
 from deploy.parity.metrics import measure
+from engines.build.given import Given
+from engines.build.given import details as recipe_details
 from engines.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def make(
     profile: Profile,
     golden: Golden,
     inputs: tuple[TensorSpec, ...],
+    given: Given | None = None,
 ) -> Made:
     """Builds one precision for a target and lays out its files."""
     import onnx_ir
@@ -93,7 +96,8 @@ def make(
     simulated = errors(recipe, model, built, golden)
     name = f"{precision}{built.suffix}" if built.kind == "engine" else f"model.{precision}{built.suffix}"
     details = {**built.details, "layers": layer_counts(built)} if built.layers else built.details
-    files = [File(f"recipe.{precision}.json", recipe.to_json().encode(), "recipe", precision)]
+    said = recipe_details(recipe, given)
+    files = [File(f"recipe.{precision}.json", recipe.to_json().encode(), "recipe", precision, details=said)]
     command = ""
     if built.kind == "engine":
         graph = f"model.{precision}.onnx"
