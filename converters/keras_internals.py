@@ -29,7 +29,7 @@ from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
 from keras.src.utils import tf_utils
 
-from converters import equation, tensorflow_functions
+from converters import equation, fake_quantization, tensorflow_functions
 from deploy.errors import ConversionError
 
 __all__ = [
@@ -175,7 +175,8 @@ def symbolic_calls(
     layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
     when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
     the TensorFlow code that encodes categories where it can, which gives way to Keras's own; the random draws of
-    augmentations, which several make at inference too and never use. Other threads meanwhile see Keras as it was.
+    augmentations, which several make at inference too and never use; fake quantization, which
+    forgets arguments. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -206,6 +207,9 @@ def symbolic_calls(
         replace(backend.core, "custom_gradient", _without_gradient)
         for cls in _augmentations():
             replace(cls, "get_random_transformation", _drawn_for_training(vars(cls)["get_random_transformation"]))
+        fake_quant = redirect("", quantizers.fake_quant_with_min_max_vars, fake_quantization.as_keras)
+        for place in (keras.quantizers, quantizers):
+            replace(place, "fake_quant_with_min_max_vars", fake_quant)
         encode = tf_utils.tf_encode_categorical_inputs
         replace(tf_utils, "tf_encode_categorical_inputs", redirect("", encode, _no_fast_path))
         yield

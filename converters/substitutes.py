@@ -15,7 +15,8 @@ import numpy as np
 from keras import KerasTensor, layers, ops, tree
 
 from converters import control_flow, sizes
-from converters.keras_internals import any_symbolic_tensors, core
+from converters.fake_quantization import affine
+from converters.keras_internals import any_symbolic_tensors, core, is_in_graph, quantizers
 from converters.keras_internals import numpy as knp
 from converters.recording import Recorder, Rule
 
@@ -64,6 +65,14 @@ def _with_sizes(attribute: str, function: Callable[..., Any]) -> Rule:
     return rule
 
 
+def _fake_quant(recorder: Recorder, operation: Any, inputs: Any, min_vals: Any, max_vals: Any) -> Any:
+    """Of a functional model, which computes with the arguments that Keras kept; else they are lost."""
+    if not is_in_graph(operation) or any_symbolic_tensors((min_vals, max_vals)):
+        return recorder.plain(operation, inputs, min_vals, max_vals)
+    given = operation.num_bits, operation.narrow_range, operation.axis
+    return affine(inputs, min_vals, max_vals, given[0], narrow=given[1], axis=given[2])
+
+
 def _slice(recorder: Recorder, operation: Any, x: Any, start_indices: Any) -> Any:
     if not sizes.has_size(operation.shape):
         return recorder.plain(operation, x, start_indices)
@@ -81,6 +90,7 @@ RULES: dict[type, Rule] = {
     core.Switch: control_flow.switch,
     core.VectorizedMap: control_flow.vectorized_map,
     core.WhileLoop: control_flow.while_loop,
+    quantizers.FakeQuantWithMinMaxVars: _fake_quant,
     knp.BroadcastTo: _with_sizes("shape", lambda r, op, x, shape: sizes.broadcast_to(r, x, shape)),
     knp.Full: _with_sizes("shape", lambda r, op, x, shape: sizes.full(r, shape, x, op.dtype)),
     knp.GetItem: get_item,

@@ -11,7 +11,16 @@ from typing import Any
 
 from keras import ops
 
-from converters.tensorflow_adapters import Adapter, arithmetic, control, images, keras_backend, neural, shapes
+from converters.tensorflow_adapters import (
+    Adapter,
+    arithmetic,
+    control,
+    images,
+    keras_backend,
+    neural,
+    quantization,
+    shapes,
+)
 
 _UNARY = {
     "abs": ops.abs,
@@ -262,6 +271,13 @@ _DEBUGGING: dict[str, Adapter] = {
         )
     },
 }  # fmt: skip
+_QUANTIZATION: dict[str, Adapter] = {
+    "fake_quant_with_min_max_args": quantization.fake_quant,
+    "fake_quant_with_min_max_vars": quantization.fake_quant,
+    "fake_quant_with_min_max_vars_per_channel": quantization.fake_quant_per_channel,
+    "quantize_and_dequantize": quantization.quantize_and_dequantize,
+    "quantize_and_dequantize_v2": quantization.quantize_and_dequantize,
+}
 _KERAS_BACKEND: dict[str, Adapter] = {
     "all": ops.all,
     "any": ops.any,
@@ -307,6 +323,7 @@ def redirections() -> list[tuple[Any, str, Adapter]]:
         (tf.linalg, _LINALG),
         (tf.image, _IMAGE),
         (tf.debugging, _DEBUGGING),
+        (tf.quantization, _QUANTIZATION),
     )
     backend = sys.modules.get("keras._tf_keras.keras.backend")  # tf.keras.backend, where something has looked at it
     if backend is not None:

@@ -35,6 +35,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     from engines.graphs import load, with_opset
     from engines.lint import require_unquantized
     from engines.validation import faults
+    from engines.trained import separate
 
     if target not in TARGETS:
         raise BuildError(
@@ -45,6 +46,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
             fix="give one of them",
         )
     model = load(source)
+    separate(model)
     require_unquantized(model, "graph")
     refuse(faults(recipe, model, target))
     if target == "onnxruntime" and any(layer.precision == "fp8" for layer in recipe.layers):

@@ -17,6 +17,7 @@ from engines.graphs import Weights, compute_nodes, gate_nodes, is_float, load, n
 from engines.kinds import is_keras
 from engines.lint import require_unquantized
 from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
+from engines.trained import grid_steps, separate
 from engines.validation import fp8_fallback, unquantizable
 
 NEGLIGIBLE = 2.0**-14
@@ -38,11 +39,12 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
 
         source = convert(source)
     model = load(source)
+    trained = separate(model)
     require_unquantized(model, "graph")
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
         return Recipe(precision, precision, tuple(layers), model=fingerprint(model))
-    if precision in QUANTIZED and calibration is None:
+    if precision in QUANTIZED and calibration is None and not (trained and precision == "int8"):
         raise BuildError(
             f"{precision.upper()} needs calibration data: real inputs that show the range of every activation",
             where="calibration",
@@ -50,6 +52,8 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
     ranges = calibration if isinstance(calibration, Ranges | None) else collect(model, calibration)
+    if trained and precision == "int8":
+        return _recipe(model, precision, trained.ranges(), trained.choice(), seen=ranges)
     if ranges is None or precision not in QUANTIZED:
         return _recipe(model, precision, ranges, Choice())
     if method != "auto" or precision == "fp8":  # whose steps are relative: clipping gains nothing
@@ -57,9 +61,12 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
     return _recipe(model, precision, ranges, choose(model, _recipe(model, precision, ranges, Choice()), ranges))
 
 
-def _recipe(model: ir.Model, precision: str, ranges: Ranges | None, choice: Choice) -> Recipe:
-    high = kept_high(model, ranges)
-    gates = gate_nodes(model) if precision in QUANTIZED else frozenset()
+def _recipe(
+    model: ir.Model, precision: str, ranges: Ranges | None, choice: Choice, seen: Ranges | None = None
+) -> Recipe:
+    """``ranges`` of what may be quantized; ``seen``: of what calibration saw, where that is more."""
+    high = kept_high(model, seen or ranges)
+    gates = gate_nodes(model) if precision in QUANTIZED and choice.method != "trained" else frozenset()
     compute = {node.name for node in compute_nodes(model)}
     decided: list[LayerPrecision] = []
     for node in model.graph:
@@ -78,10 +85,17 @@ def _recipe(model: ir.Model, precision: str, ranges: Ranges | None, choice: Choi
     return Recipe(precision, "fp16", tuple(decided), activations, calibration, fingerprint(model))
 
 
-def weight_scales(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    """One scale per output channel: amax / 127. A channel of zeros, which any scale represents, gets 1."""
+def weight_scales(array: npt.NDArray[np.float32], axis: int, *, on_grid: bool = False) -> npt.NDArray[np.float32]:
+    """One scale per output channel: amax / 127. A channel of zeros, which any scale represents, gets 1.
+
+    ``on_grid``: the step of the grid, for a channel whose weights lie on one.
+    """
     amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis))
-    return np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
+    scales = np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
+    if not on_grid:
+        return scales
+    steps = grid_steps(array, axis)
+    return np.where(steps > 0, steps, scales)
 
 
 def fp8_scale(amax: float) -> float:
@@ -92,14 +106,14 @@ def fp8_scale(amax: float) -> float:
     return max(amax / FP8_MAXIMUM, SMALLEST_NORMAL)
 
 
-def layer_scales(precision: str, weights: Weights) -> tuple[float, ...]:
+def layer_scales(precision: str, weights: Weights, *, on_grid: bool = False) -> tuple[float, ...]:
     """The weight scales of an INT8 layer, one per output channel, or of an FP8 layer, a single one.
 
-    An output channel whose weights are next to nothing (`_dead_channels`) has FP16's smallest normal number.
+    ``on_grid``: see `weight_scales`. An output channel whose weights are next to nothing (`_dead_channels`) has FP16's smallest normal number.
     """
     if precision == "fp8":
         return (_digits(fp8_scale(float(np.abs(weights.array).max()))),)
-    scales = weight_scales(weights.array, weights.axis)
+    scales = weight_scales(weights.array, weights.axis, on_grid=on_grid)
     scales = np.where(_dead_channels(weights.array, weights.axis), np.float32(SMALLEST_NORMAL), scales)
     return tuple(_digits(scale) for scale in scales)
 
@@ -115,19 +129,22 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
     if reason or weights is None or source is None:
         return LayerPrecision(name, "fp16", reason)
     if name_of(source) not in ranges.minimum:
-        return LayerPrecision(name, "fp16", f"the range of its input {source.name} is not known")
+        missing = "was not quantized in training" if choice.method == "trained" else "is not known"
+        return LayerPrecision(name, "fp16", f"the range of its input {source.name} {missing}")
     amax = choice.amax.get(name_of(source), ranges.amax(name_of(source)))
     why = f"asked for; input within ±{amax:.5g}"
-    if (estimator := choice.estimators.get(name_of(source), "minmax")) != "minmax":
+    if choice.method == "trained":
+        why = f"quantized in training; input within ±{amax:.5g}"
+    elif (estimator := choice.estimators.get(name_of(source), "minmax")) != "minmax":
         why += f" ({estimator}; seen up to {ranges.amax(name_of(source)):.5g})"
     if precision == "int8":
-        return _int8(name, weights, amax, why, name_of(source))
+        return _int8(name, weights, amax, why, name_of(source), trained=choice.method == "trained")
     return LayerPrecision(name, "fp8", why, layer_scales(precision, weights), name_of(source))
 
 
-def _int8(name: str, weights: Weights, amax: float, why: str, source: str) -> LayerPrecision:
+def _int8(name: str, weights: Weights, amax: float, why: str, source: str, *, trained: bool = False) -> LayerPrecision:
     """INT8 with a scale per output channel, or FP16 where FP16 cannot hold one of the scales."""
-    scales = layer_scales("int8", weights)
+    scales = layer_scales("int8", weights, on_grid=trained)
     smallest = min(*scales, amax / INT8_MAXIMUM or 1.0)
     if smallest < SMALLEST_NORMAL * (1 - 1e-6):  # nine digits are kept
         return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")

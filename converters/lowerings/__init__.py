@@ -7,6 +7,7 @@ from converters.lowerings import (  # noqa: F401
     convolution,
     diagonal,
     elementwise,
+    fake_quantization,
     image,
     indexing,
     linalg,

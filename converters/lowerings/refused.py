@@ -28,4 +28,7 @@ refuses("it draws random numbers, which an engine cannot repeat", image.ElasticT
 refuses("it is the base class of others", math.SegmentReduction)
 refuses("it hashes text; do so outside of the model", layers.Hashing, layers.HashedCrossing)
 refuses("it looks text up; do so outside of the model", layers.StringLookup, layers.TextVectorization)
-refuses("Keras forgets its arguments in a symbolic call", quantizers.FakeQuantWithMinMaxVars)
+refuses(
+    "Keras forgets its arguments in a symbolic call; call it as keras.quantizers.fake_quant_with_min_max_vars(...)",
+    quantizers.FakeQuantWithMinMaxVars,
+)

@@ -121,11 +121,14 @@ def _open_graph(options: Options, provenance: dict[str, Any]) -> Opened:
     from engines import graphs
     from engines.lint import require_unquantized
     from engines.sessions import input_specs
+    from engines.trained import separate
 
     if options.shapes is not None:
         raise BuildError("shapes can only be set for a Keras model", where="shapes", fix="set them in the ONNX graph")
     model = graphs.load(options.source)
-    require_unquantized(model, str(provenance["source"]))
+    separated = graphs.load(model)
+    separate(separated)
+    require_unquantized(separated, str(provenance["source"]))
     return Opened(model, False, input_specs(model), provenance)
 
 
