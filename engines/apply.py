@@ -34,8 +34,8 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     from engines.faults import refuse
     from engines.graphs import load, with_opset
     from engines.lint import require_unquantized
-    from engines.validation import faults
     from engines.trained import separate
+    from engines.validation import faults
 
     if target not in TARGETS:
         raise BuildError(

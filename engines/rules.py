@@ -109,7 +109,8 @@ def fp8_scale(amax: float) -> float:
 def layer_scales(precision: str, weights: Weights, *, on_grid: bool = False) -> tuple[float, ...]:
     """The weight scales of an INT8 layer, one per output channel, or of an FP8 layer, a single one.
 
-    ``on_grid``: see `weight_scales`. An output channel whose weights are next to nothing (`_dead_channels`) has FP16's smallest normal number.
+    An output channel whose weights are next to nothing (`_dead_channels`) has FP16's smallest normal number.
+    ``on_grid``: see `weight_scales`.
     """
     if precision == "fp8":
         return (_digits(fp8_scale(float(np.abs(weights.array).max()))),)

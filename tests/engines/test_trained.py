@@ -151,9 +151,10 @@ def test_a_keras_model_trained_with_fake_quantization_builds_with_its_scales() -
     graph = convert(keras_model)
     recipe = engines.recipe(graph, "int8")
     samples = np.random.default_rng(0).normal(size=(8, 12, 12, 3)).astype(np.float32)
-    (found,) = engines.simulate(recipe, graph, {"x": samples}).values()
+    (simulated,) = engines.simulate(recipe, graph, {"x": samples}).values()
     expected = np.asarray(keras_model(samples))
-    assert np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean()) < 1e-2
+    assert np.sqrt(((simulated - expected) ** 2).mean() / (expected**2).mean()) < 1e-2
     assert {round(a.scale, 8) for a in recipe.activations} == {0.02, 0.01}
     built = find("tensorrt-rtx").build(ir.from_proto(graph), recipe, Profile())
-    assert {layer.name: layer.found for layer in built.layers} == {"first": "int8", "second": "int8", "top": "fp16"}
+    found = {layer.name.partition("/")[0]: layer.found for layer in built.layers}
+    assert found == {"first": "int8", "second": "int8", "top": "fp16"}
