@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,22 @@ def weights_of(node: ir.Node) -> Weights | None:
     if array is None or not np.issubdtype(array.dtype, np.floating):
         return None
     return Weights(1, array.astype(np.float32), output_axis(node, array.ndim))
+
+
+def elements(value: ir.Value | None) -> int:
+    """Elements of a value per sample: without the first axis; a size that is not known counts as 1."""
+    if value is None or value.shape is None:
+        return 1
+    sizes = [size for size in list(value.shape)[1:] if isinstance(size, int)]
+    return math.prod(sizes)
+
+
+def products(node: ir.Node) -> float:
+    """Multiplications of a compute node per sample; 0 where it has no constant weight."""
+    weights = weights_of(node)
+    if weights is None:
+        return 0.0
+    return float(elements(node.outputs[0]) * weights.array.size / weights.array.shape[weights.axis])
 
 
 def output_axis(node: ir.Node, rank: int) -> int:

@@ -149,13 +149,17 @@ def recipe(
     ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16, bf16, int8 or fp8.
     ``calibration``: samples (an .npz path or a folder of such, a mapping or an iterable of mappings, by input name);
     required for int8 and fp8, and for fp16 used to keep high what would overflow. ``calibration_method``: minmax,
-    percentile (99.99), entropy, mse, or auto: for int8 what errs least at the outputs, else minmax. ``budget`` (an
-    accuracy budget to search within) is not available yet and refused. Raises BuildError, or InputError where the
-    samples are unusable.
+    percentile (99.99), entropy, mse, or auto: for int8 what errs least at the outputs, else minmax. ``budget``: how far
+    from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …): as many layers are INT8 or
+    FP8 as it allows, which is searched on half of the samples and checked on the others; ``calibration["budget"]`` says
+    what was found. Raises BuildError, also where no recipe keeps the budget, or InputError where the samples are
+    unusable.
     """
-    if budget is not None:
-        raise BuildError("an accuracy budget cannot be searched for yet", where="budget", fix="leave it out")
     check_precision(precision)
+    if budget is not None:
+        from engines.search.decide import decide_within
+
+        return decide_within(source, precision, calibration, calibration_method, budget).recipe
     from engines.rules import decide
 
     return decide(source, precision, calibration, calibration_method)

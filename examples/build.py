@@ -33,7 +33,9 @@ def copy_sample(sample: Path, root: Path = ROOT) -> bool:
     return True
 
 
-def build_reference(entry: Reference, output: Path, precision: str, target: str, max_batch: int = 8) -> None:
+def build_reference(
+    entry: Reference, output: Path, precision: str, target: str, max_batch: int = 8, budget: str | None = None
+) -> None:
     """Builds one reference model into ``output / entry.name``. Raises what `engines.build` raises."""
     import engines
 
@@ -44,6 +46,7 @@ def build_reference(entry: Reference, output: Path, precision: str, target: str,
         target=target,
         profile=Profile(maximum=max_batch),
         calibration=entry.calibration,
+        budget=budget,
         sample=entry.sample,
         task=entry.task,
         labels=entry.labels,
@@ -54,6 +57,7 @@ def build_reference(entry: Reference, output: Path, precision: str, target: str,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of {', '.join(REFERENCES)}")
     parser.add_argument("--precision", default="fp16,int8", help="beside FP32, comma-separated (default: fp16,int8)")
+    parser.add_argument("--budget", metavar="LIMIT", help="as for engines.build, e.g. sqnr=30dB")
     parser.add_argument("--target", default="auto", help="as for engines.build (default: auto)")
     parser.add_argument(
         "--max-batch", type=int, default=8, metavar="N", help="largest batch of the engines (default 8)"
@@ -67,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(REFERENCES) if arguments.names == ["all"] else arguments.names
     entries = [reference(name) for name in names]
     for entry in entries:
-        build_reference(entry, arguments.output, arguments.precision, arguments.target, arguments.max_batch)
+        options = (arguments.precision, arguments.target, arguments.max_batch, arguments.budget)
+        build_reference(entry, arguments.output, *options)
     first = entries[0]
     set_current(arguments.output / first.name)
     if not copy_sample(first.sample):

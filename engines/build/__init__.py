@@ -13,7 +13,7 @@ from deploy.bundle import CURRENT, Bundle, open_bundle, set_current
 from deploy.manifest import Profile
 from engines.build import given as given_recipe
 from engines.build import options as checked
-from engines.build.options import Options
+from engines.build.options import AUTO, Options
 from engines.recipe import QUANTIZED, Recipe
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def build(
     trust_lambda: bool = False,
     calibration_method: str = "auto",
     recipe: Recipe | Path | str | None = None,
+    budget: str | None = None,
     force: bool = False,
     quiet: bool = False,
 ) -> Bundle:
@@ -52,7 +53,8 @@ def build(
         output: the bundle's folder; an older bundle there is replaced at the end. In a folder ``build``, ``current``
             beside it is made to name it.
         precision: fp32, fp16, bf16, int8, fp8: which engines to build beside the FP32 graph, which is always there;
-            fp16 and int8 when None, as far as the target computes in them.
+            fp16 and int8 when None, as far as the target computes in them. ``auto``: of FP16 and, where there is a
+            budget, INT8 within it, the one that costs less on the target by its builder's layer table.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
         calibration: real samples for INT8 and FP8: an .npz path or a folder of such, arrays by input name, or an
             iterable of such.
@@ -67,6 +69,8 @@ def build(
         calibration_method: minmax, percentile, entropy or mse; auto compares them at the outputs, for INT8.
         recipe: a recipe, or the file of one (perhaps edited by hand), that is followed for its precision; other
             precisions are decided as ever. Scales that it lacks are computed.
+        budget: how far from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …), with
+            labels beside the calibration samples where there are any (`engines.search.samples`).
         force: build even where the bundle is up to date.
         quiet: print nothing.
 
@@ -79,7 +83,10 @@ def build(
     from engines.targets.base import find
 
     chosen, given = find(target), given_recipe.read(recipe)
-    wanted, left_out = checked.precisions(given_recipe.precisions(precision, given), chosen, auto=target == "auto")
+    auto = precision == AUTO
+    weighed = calibration is not None and budget is not None
+    names = checked.candidates(chosen, weighed) if auto else given_recipe.precisions(precision, given)
+    wanted, left_out = checked.precisions(names, chosen, auto=target == "auto")
     folder = checked.output_folder(output)
     asked = Options(
         source=source,
@@ -97,6 +104,8 @@ def build(
         trust_lambda=trust_lambda,
         calibration_method=calibration_method,
         given=given,
+        budget=budget or "",
+        auto=auto,
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}
@@ -107,6 +116,8 @@ def build(
         progress.say(f"[bold]{asked.name}[/] -> {asked.output}", f"for {chosen.name} {chosen.version()}")
         for left in left_out:
             progress.warn(f"{left} is left out: {chosen.name} does not compute in it")
+        if auto and len(wanted) == 1:
+            progress.warn("auto weighs INT8 only within a budget (--budget top1=0.1pp --calibration NPZ)")
         bundle = _build(asked, chosen, key, progress)
     elif not quiet:
         print(f"{asked.output} is up to date")
@@ -170,6 +181,7 @@ def _compared(source: Source, data: Data, progress: Progress) -> tuple[Golden, d
 def _precisions(
     asked: Options, target: Target, source: Source, golden: Golden, data: Data, progress: Progress
 ) -> list[Made]:
+    from engines.build.budget import search, weigh
     from engines.build.steps import make, worst
     from engines.calibration.collect import collect
     from engines.rules import decide
@@ -183,7 +195,7 @@ def _precisions(
             with progress.bar("calibrate", data.count) as advance:
                 ranges = collect(source.model, samples, advance)
             notes.append(f"{ranges.samples} samples, range of {len(ranges.minimum)} values")
-    made = []
+    made: list[Made] = []
     for precision in asked.precisions:
         with progress.step(precision) as notes:
             if given is not None and precision == given.precision:
@@ -191,13 +203,22 @@ def _precisions(
                 notes.append(f"{len(recipe.edits())} entries by hand in {given.origin}")
             else:
                 recipe = decide(source.model, precision, ranges, asked.calibration_method)
+            if asked.budget and ranges is not None:
+                found = search(asked, target, source, data, ranges, recipe, made)
+                recipe = found.recipe
+                progress.say(f"[bold]{'budget':<10}[/]", f"{asked.budget}: {found.summary()}")
+                for note in found.notes:
+                    progress.warn(note)
             made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
             if clipped := sum(a.estimator != "minmax" for a in recipe.activations):
                 notes.append(f"{clipped} ranges clipped")
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)
-    return made
+    kept, weighed = weigh(asked, made)
+    for note in weighed:
+        progress.warn(note)
+    return kept
 
 
 def _name_current(output: Path) -> None:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", required=True, metavar="FOLDER", help="the bundle to write, e.g. build/name")
     add(
         "--precision",
-        help="engines beside the FP32 graph: fp32, fp16, bf16, int8, fp8 (default: fp16,int8)",
+        help="engines beside the FP32 graph: fp32, fp16, bf16, int8, fp8 (default: fp16,int8); or auto",
     )
     add("--target", default="auto", help="tensorrt, tensorrt-rtx, onnxruntime (default: the first this machine can)")
     add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input; or a folder of such files")
@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         metavar="FILE",
         help="follow this recipe, perhaps edited by hand, in place of deciding (see kerasrt recipe)",
+    )
+    add(
+        "--budget",
+        metavar="LIMIT",
+        help="how far from FP32 the outputs may be: top1=0.1pp, agreement=99.5%%, kl=0.01, sqnr=30dB",
     )
     add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
     add("--task", default="", help="classification or regression")
@@ -65,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         trust_lambda=arguments.trust_lambda,
         calibration_method=arguments.calibration_method,
         recipe=arguments.recipe,
+        budget=arguments.budget,
         force=arguments.force,
     )
     return 0

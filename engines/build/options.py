@@ -27,6 +27,9 @@ WRITTEN = (MANIFEST, "golden.npz", "model*.onnx", "recipe.*.json", "layers.*.jso
 
 TASKS = ("", "classification", "regression")
 
+AUTO = "auto"
+"""The precision that leaves the choice to the build."""
+
 DEFAULT = ("fp16", "int8")
 """Precisions built where none is asked for, as far as the target can compute in them."""
 
@@ -50,6 +53,9 @@ class Options:
     trust_lambda: bool
     calibration_method: str = "auto"
     given: Given | None = None
+    budget: str = ""
+    auto: bool = False
+    """Whether the precisions are candidates, of which the cheapest is kept."""
 
     def content(self) -> dict[str, Any]:
         """What of them decides the content of the bundle, beside the model and the data."""
@@ -65,6 +71,8 @@ class Options:
             "task": self.task,
             "calibration_method": self.calibration_method,
             "recipe": self.given.recipe.to_json() if self.given is not None else None,
+            "budget": self.budget,
+            "auto": self.auto,
             "custom_objects": classes,
             "gpus": [str(gpu) for gpu in gpus()] if self.target == "tensorrt" else [],  # its engines are for these
         }
@@ -76,6 +84,11 @@ class Options:
     def classes(self) -> tuple[Any, ...]:
         """The classes among the custom objects."""
         return tuple(self.custom_objects.values()) if isinstance(self.custom_objects, Mapping) else ()
+
+
+def candidates(target: Target, weighed: bool) -> tuple[str, ...]:
+    """What ``auto`` chooses from: FP16 (FP32, where the target has no such), and INT8 if it can be ``weighed``."""
+    return ("fp16" if "fp16" in target.precisions else "fp32", *(("int8",) if weighed else ()))
 
 
 def precisions(
@@ -142,9 +155,31 @@ def check(options: Options) -> None:
             f"or leave it out (--precision {','.join(p for p in options.precisions if p not in QUANTIZED) or 'fp32'})",
         )
     check_method(options.calibration_method)
+    if options.budget:
+        _check_budget(options)
     check_headers(options.calibration)
     check_headers(options.sample)
     _check_output(options.output)
+
+
+def _check_budget(options: Options) -> None:
+    from engines.search.budget import parse
+
+    if options.given is not None:
+        raise BuildError(
+            "a budget chooses the precisions, and the recipe has chosen them",
+            where=f"budget {options.budget}",
+            found=f"recipe {options.given.origin}",
+            fix="leave --budget out, or --recipe",
+        )
+    parse(options.budget)
+    if options.calibration is None:
+        raise BuildError(
+            "a budget needs real samples to be measured on",
+            where=f"budget {options.budget}",
+            found="no calibration data",
+            fix="give some hundred real samples: --calibration calibration.npz",
+        )
 
 
 def _check_source(source: object) -> None:

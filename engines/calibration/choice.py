@@ -22,7 +22,7 @@ from engines.apply import applied
 from engines.calibration.estimators import ESTIMATORS, METHODS, minmax
 from engines.calibration.ranges import Ranges
 from engines.fp16 import SMALLEST_NORMAL
-from engines.graphs import compute_nodes, load, name_of, weights_of
+from engines.graphs import compute_nodes, load, name_of, products
 from engines.logits import logits, return_values
 from engines.recipe import INT8_MAXIMUM, Recipe
 from engines.sessions import input_specs, session
@@ -80,14 +80,8 @@ def choose(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Choice:
 
 
 def multiplications(model: ir.Model) -> float:
-    """Of Conv, Gemm and MatMul with constant weights, per sample; an unknown size counts as 1."""
-    total = 1.0
-    for node in compute_nodes(model):
-        weights, shape = weights_of(node), node.outputs[0].shape
-        if weights is not None and shape is not None:
-            sizes = [size for size in list(shape)[1:] if isinstance(size, int)]
-            total += float(np.prod(sizes)) * weights.array.size / weights.array.shape[weights.axis]
-    return total
+    """Of all Conv, Gemm and MatMul with constant weights, per sample."""
+    return max(1.0, sum(products(node) for node in compute_nodes(model)))
 
 
 def _estimated(ranges: Ranges, values: Iterable[str], estimator: str) -> dict[str, float]:

@@ -191,9 +191,7 @@ def test_int8_without_calibration_says_what_to_do(model: onnx.ModelProto) -> Non
         engines.recipe(model, "int8")
 
 
-def test_what_is_not_there_yet_is_refused(model: onnx.ModelProto) -> None:
-    with pytest.raises(BuildError, match="budget"):
-        engines.recipe(model, "fp16", budget="top1=0.1pp")
+def test_an_unknown_precision_is_refused_with_those_there_are(model: onnx.ModelProto) -> None:
     with pytest.raises(BuildError, match="fp32, fp16, bf16, int8, fp8"):
         engines.recipe(model, "fp4")
 

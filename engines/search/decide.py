@@ -1,0 +1,62 @@
+"""A recipe within a budget, from a graph and its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from deploy.errors import BuildError
+from engines.calibration.choice import multiplications
+from engines.calibration.collect import collect
+from engines.calibration.data import describe
+from engines.calibration.ranges import Ranges
+from engines.graphs import load
+from engines.kinds import is_keras
+from engines.recipe import Recipe
+from engines.rules import decide
+from engines.search.budget import parse
+from engines.search.cost import Cost
+from engines.search.groups import groups_of
+from engines.search.samples import FEWEST, SAMPLES, evaluation
+from engines.search.within import Found, within
+
+WORK = 1e12
+"""Multiplications that a search may take (half a minute on two cores): large models are searched on fewer samples."""
+
+
+def decide_within(source: object, precision: str, calibration: object, method: str, budget: str) -> Found:
+    """`engines.rules.decide`, and then the cheapest recipe within the budget; see `engines.recipe.recipe`.
+
+    In a floating precision there is nothing to choose: the budget is only checked.
+    """
+    parse(budget)
+    if calibration is None:
+        raise BuildError(
+            "a budget needs real samples to be measured on",
+            where=f"budget {budget}",
+            found="no calibration data",
+            fix="give some hundred real samples: --calibration calibration.npz",
+        )
+    if is_keras(source):
+        from converters import convert
+
+        source = convert(source)
+    model = load(source)
+    ranges = calibration if isinstance(calibration, Ranges) else collect(model, calibration)
+    return within_budget(model, decide(model, precision, ranges, method), calibration, ranges, budget)
+
+
+def within_budget(
+    model: ir.Model,
+    recipe: Recipe,
+    calibration: object,
+    ranges: Ranges,
+    budget: str,
+    costs: Mapping[str, Cost] | None = None,
+) -> Found:
+    """The cheapest recipe within the budget from ``recipe`` up, on samples of the calibration data."""
+    runs = len(groups_of(model, recipe)) + 30
+    most = int(max(FEWEST, min(SAMPLES, 2 * WORK // (multiplications(model) * runs))))
+    samples = evaluation(model, calibration, ranges, most)
+    return within(model, recipe, samples, budget, costs, describe(calibration))

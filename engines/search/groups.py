@@ -1,0 +1,59 @@
+"""Fusion groups: the layers that are quantized together or not at all, the unit of a search.
+
+1. A group is all INT8 (or FP8) layers of a recipe that read one value: they share its quantize/dequantize pair, and so
+   does an Add that reads it (`engines.placement`, rules 3 and 4).
+2. What TensorRT fuses into such a layer (bias, activation, Add) computes with it and is no choice of its own.
+3. What the rules keep high (`engines.rules`: gates, what FP16 cannot hold) is in no group: it stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from engines.graphs import compute_nodes, elements, name_of, products, weights_of
+from engines.recipe import QUANTIZED, Recipe
+
+
+@dataclass(frozen=True)
+class Group:
+    """``value``: what its layers read, and the group's name; ``layers``: the nodes, in the graph's order.
+
+    Per sample: ``products``, multiplications; ``read``: elements of the input, once for each layer; and once a batch
+    ``weights``: elements of their weights.
+    """
+
+    value: str
+    layers: tuple[str, ...]
+    products: float
+    read: int
+    weights: int
+
+    @property
+    def title(self) -> str:
+        """What to call it: its first layer, and how many more there are."""
+        more = len(self.layers) - 1
+        return self.layers[0] + (f" (+{more})" if more else "")
+
+
+def groups_of(model: ir.Model, recipe: Recipe) -> tuple[Group, ...]:
+    """The groups of a recipe, in the order of the graph."""
+    together: dict[str, list[ir.Node]] = {}
+    for node in compute_nodes(model):
+        if recipe.precision_of(node.name or "") in QUANTIZED and node.inputs[0] is not None:
+            together.setdefault(name_of(node.inputs[0]), []).append(node)
+    return tuple(_group(value, nodes) for value, nodes in together.items())
+
+
+def _group(value: str, nodes: Iterable[ir.Node]) -> Group:
+    nodes = list(nodes)
+    weights = (weights_of(node) for node in nodes)
+    return Group(
+        value,
+        tuple(node.name or "" for node in nodes),
+        sum(products(node) for node in nodes),
+        sum(elements(node.inputs[0]) for node in nodes),
+        sum(found.array.size for found in weights if found is not None),
+    )

@@ -1,0 +1,44 @@
+"""A choice in the switched graph is bit for bit what `simulate` gives for the recipe with that choice written in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+
+import engines
+from deploy.npz import Array
+from engines.graphs import load
+from engines.search.groups import groups_of
+from engines.search.switched import Switched
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+@pytest.mark.parametrize("high", [(), ("pool",), ("to_nchw", "average"), ("to_nchw", "pool", "block/relu1", "average")])
+def test_every_choice_has_the_bits_of_its_own_simulation(
+    model: onnx.ModelProto, samples: dict[str, Array], precision: str, high: tuple[str, ...]
+) -> None:
+    recipe = engines.recipe(model, precision, samples, calibration_method="minmax")
+    groups = groups_of(load(model), recipe)
+    switched = Switched(load(model), recipe, groups)
+    raised = {layer for group in groups if group.value in high for layer in group.layers}
+    layers = tuple(dataclasses.replace(r, precision="fp16") if r.name in raised else r for r in recipe.layers)
+    expected = engines.simulate(dataclasses.replace(recipe, layers=layers), model, samples)
+    (found,) = switched.run(samples, [group.value for group in groups if group.value not in high])
+    np.testing.assert_array_equal(found.astype(np.float32), expected["logits"])
+
+
+def test_a_fixed_batch_is_filled_and_cut_again(model: onnx.ModelProto, samples: dict[str, Array]) -> None:
+    fixed = onnx.ModelProto.FromString(model.SerializeToString())
+    del fixed.graph.value_info[:]
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 24
+    fixed.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 24
+    fixed = onnx.shape_inference.infer_shapes(fixed)
+    recipe = engines.recipe(model, "int8", samples, calibration_method="minmax")
+    low = [group.value for group in groups_of(load(model), recipe)]
+    (whole,) = Switched(load(model), recipe, groups_of(load(model), recipe)).run(samples, low)
+    (pieces,) = Switched(load(fixed), recipe, groups_of(load(model), recipe)).run(samples, low)
+    assert pieces.shape == whole.shape
+    np.testing.assert_allclose(pieces, whole, atol=1e-6)
