@@ -33,10 +33,10 @@ def choose(
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    less = [group for pair, more in pairs.items() if (more < 0).any() for group in pair]
-    alone = (noise <= allowed[:, None]).all(axis=0)
-    alone[less] = True  # with the other one it may be within
-    possible = (gain > 0) & np.isfinite(noise).all(axis=0) & alone
+    possible = np.asarray((gain > 0) & np.isfinite(noise).all(axis=0) & (noise <= allowed[:, None]).all(axis=0))
+    for (i, j), more in pairs.items():  # two that are too much alone may be within together
+        if (noise[:, i] + noise[:, j] + more <= allowed).all():
+            possible[[i, j]] |= gain[[i, j]] > 0
     chosen = np.zeros(len(gain), bool)
     if not possible.any() or (allowed <= 0).any():
         return chosen
