@@ -74,16 +74,22 @@ def register(target: Target) -> None:
     _TARGETS[target.name] = target
 
 
-def find(name: str) -> Target:
-    """The target of that name; ``auto`` is the first that this machine can build for. Raises BuildError."""
+def available() -> tuple[Target, ...]:
+    """The targets that this machine can build for, the one that ``auto`` takes first."""
     import engines.targets.onnxruntime
     import engines.targets.rtx
     import engines.targets.tensorrt  # noqa: F401
 
+    first = ("tensorrt", "tensorrt-rtx", "onnxruntime")
+    names = [*first, *(name for name in _TARGETS if name not in first)]
+    return tuple(_TARGETS[name] for name in names if not _TARGETS[name].missing())
+
+
+def find(name: str) -> Target:
+    """The target of that name; ``auto`` is the first that this machine can build for. Raises BuildError."""
+    possible = available()
     if name == "auto":
-        return next(
-            _TARGETS[known] for known in ("tensorrt", "tensorrt-rtx", "onnxruntime") if not _TARGETS[known].missing()
-        )
+        return possible[0]
     if name not in _TARGETS:
         raise BuildError(
             "unknown target",
@@ -93,6 +99,6 @@ def find(name: str) -> Target:
             fix="leave it out: auto is the first that this machine can build for",
         )
     target = _TARGETS[name]
-    if reason := target.missing():
-        raise BuildError("this machine cannot build for that target", where=f"target {name}", fix=reason)
+    if target not in possible:
+        raise BuildError("this machine cannot build for that target", where=f"target {name}", fix=target.missing())
     return target

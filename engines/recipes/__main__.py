@@ -1,0 +1,6 @@
+"""`python -m engines.recipes`."""
+
+from deploy.cli import run_module
+from engines.recipes import command
+
+run_module(command)

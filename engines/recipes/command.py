@@ -1,0 +1,179 @@
+"""Show a precision recipe, make one of a model without building, or check one that was edited."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.arguments import add_model_arguments, parse_shapes
+from deploy.errors import BuildError
+from engines.recipe import Recipe
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+WHOLE_LINES = 1000
+"""Width of what is no terminal: a line that another program reads is not broken."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `kerasrt recipe`."""
+    add = parser.add_argument
+    add("source", nargs="?", help="a recipe.json, or a model to make one of (.keras, .h5, .onnx, a SavedModel folder)")
+    add("--bundle", metavar="FOLDER", help="show the recipes of a bundle (default: build/current)")
+    add("--precision", help="fp32, fp16, bf16, int8, fp8: which to make (default: int8), or to show of a bundle")
+    add(
+        "--calibration", metavar="NPZ", help="to make one: real samples, one array per input; or a folder of such files"
+    )
+    add(
+        "--calibration-method",
+        default="auto",
+        metavar="METHOD",
+        help="minmax, percentile, entropy, mse (default: auto)",
+    )
+    add("-o", "--output", metavar="FILE", help="write the recipe that was made; with --model, the completed one")
+    add("--model", metavar="FILE", help="check the recipe against this model, and for the targets")
+    add("--target", metavar="NAME", help="check for this target alone (default: each that this machine can build for)")
+    add_model_arguments(parser)
+    add("--json", action="store_true", help="print what the table shows as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Shows what there is, after making or checking it."""
+    source = arguments.source
+    if source is None:
+        shown = _of_bundle(arguments)
+    elif Path(source).suffix == ".json":
+        shown = [_of_file(arguments)]
+    else:
+        shown = [_made(arguments)]
+    if arguments.json:
+        from engines.recipes.table import as_json
+
+        found = [as_json(recipe, model) for recipe, model in shown]
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=1))
+        return 0
+    for recipe, model in shown:
+        _show(recipe, model)
+    return 0
+
+
+Shown = tuple[Recipe, "onnx_ir.Model | None"]
+
+
+def _of_bundle(arguments: argparse.Namespace) -> list[Shown]:
+    from deploy.bundle import open_bundle
+    from engines.recipe_file import read_recipe
+
+    bundle = open_bundle(arguments.bundle)
+    found = [artifact for artifact in bundle.manifest.artifacts if artifact.kind == "recipe"]
+    wanted = [artifact for artifact in found if arguments.precision in (None, artifact.precision)]
+    if not wanted:
+        raise BuildError(
+            f"has no recipe of {arguments.precision}" if arguments.precision else "has no recipe",
+            where=str(bundle.folder),
+            expected=", ".join(str(artifact.precision) for artifact in found),
+            fix="name one of these, or build the bundle with that precision",
+        )
+    for artifact in wanted:
+        bundle.read(artifact)
+    model = _graph_of(bundle)
+    return [(read_recipe(bundle.path(artifact)), model) for artifact in wanted]
+
+
+def _graph_of(bundle: Any) -> onnx_ir.Model | None:
+    """The FP32 graph of a bundle."""
+    import onnx
+
+    from engines.graphs import load
+
+    graph = bundle.manifest.find("graph", "fp32")
+    return None if graph is None else load(onnx.load_from_string(bundle.read(graph)))
+
+
+def _of_file(arguments: argparse.Namespace) -> Shown:
+    """The recipe of a file, with the model it is checked against, or that of the bundle it lies in."""
+    from deploy.bundle import bundle_around, open_bundle
+    from engines.recipe_file import read_recipe, write_recipe
+
+    recipe = read_recipe(arguments.source)
+    if arguments.model is not None:
+        model = _load(arguments, arguments.model)
+        recipe = _checked(recipe, model, arguments)
+        if arguments.output:
+            write_recipe(recipe, arguments.output)
+        return recipe, model
+    folder = bundle_around(Path(arguments.source))
+    return recipe, None if folder is None else _graph_of(open_bundle(folder))
+
+
+def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace) -> Recipe:
+    """The recipe with what can be computed. Raises BuildError with all that is wrong for the model and the targets."""
+    from engines.calibration.collect import collect
+    from engines.completion import complete, missing_scales
+    from engines.faults import refuse
+    from engines.recipes.check import of_targets
+    from engines.validation import of_model
+
+    refuse(of_model(recipe, model), arguments.source)
+    ranges = None
+    if arguments.calibration is not None and missing_scales(recipe, model):
+        ranges = collect(model, arguments.calibration)
+    recipe = complete(recipe, model, ranges)
+    refuse(of_targets(recipe, model, arguments.target), arguments.source)
+    return recipe
+
+
+def _made(arguments: argparse.Namespace) -> Shown:
+    from engines.recipe import recipe
+    from engines.recipe_file import write_recipe
+
+    model = _load(arguments, arguments.source)
+    made = recipe(
+        model,
+        arguments.precision or "int8",
+        arguments.calibration,
+        calibration_method=arguments.calibration_method,
+    )
+    if arguments.output:
+        write_recipe(made, arguments.output)
+    return made, model
+
+
+def _load(arguments: argparse.Namespace, path: str) -> onnx_ir.Model:
+    """The FP32 graph of a model file."""
+    from engines import graphs
+
+    if Path(path).suffix == ".onnx":
+        return graphs.load(path)
+    from converters.convert import convert_model
+    from converters.loading import load
+
+    model = load(path, arguments.custom_objects, trust_lambda=arguments.trust_lambda)
+    return graphs.load(convert_model(model, shapes=parse_shapes(arguments.shapes)).model)
+
+
+def _show(recipe: Recipe, model: onnx_ir.Model | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from engines.recipes.table import HEADS, rows, shares, summary
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WHOLE_LINES
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    cells = list(rows(recipe, model))
+    filled = [index for index in range(len(HEADS)) if any(row[index] for row in cells)]
+    for index in filled:
+        table.add_column(HEADS[index], no_wrap=HEADS[index] != "why", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(row[index]) for index in filled))
+    console.print(table)
+    console.print(Text(summary(recipe, shares(recipe, model)), style="bold"))
+    for name, value in recipe.calibration.items():
+        said = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        console.print(Text(f"calibration {name}: {said}"))
