@@ -175,8 +175,9 @@ def symbolic_calls(
     layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
     when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
     the TensorFlow code that encodes categories where it can, which gives way to Keras's own; the random draws of
-    augmentations, which several make at inference too and never use; fake quantization, which
-    forgets arguments. Other threads meanwhile see Keras as it was.
+    augmentations, which several make at inference too and never use; fake quantization, which forgets arguments; ``==``
+    of a symbolic value, which Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as it
+    was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()
@@ -193,6 +194,7 @@ def symbolic_calls(
         replace(Operation, "symbolic_call", replacement)
         replace(keras.layers.Layer, "symbolic_call", replacement)
         replace(layer_module, "Node", _no_node)
+        replace(keras.KerasTensor, "__eq__", _equal)
         redirect, functions = redirect or redirected, functions or {}
         for key, function in functions.items():
             for place, name in _places()[key]:
@@ -276,6 +278,12 @@ def _drawn_for_training(draw: Function) -> Function:
         return draw(self, data, training=training, seed=seed) if training else None
 
     return get_random_transformation
+
+
+def _equal(x: keras.KerasTensor, other: Any) -> Any:
+    """``x == other`` as a tensor has it: of each element where the other is a number or an array, else False."""
+    comparable = isinstance(other, bool | int | float | list | tuple) or hasattr(other, "dtype")
+    return numpy.Equal().symbolic_call(x, other) if comparable else x is other
 
 
 def _no_fast_path(*args: Any, **kwargs: Any) -> None:

@@ -178,8 +178,10 @@ class Recorder:
         pairs = zip(tree.flatten(expected), tree.flatten(results), strict=True)
         return tree.pack_sequence_as(expected, [self._conform(x, y, own) for x, y in pairs])
 
-    def _conform(self, expected: KerasTensor, found: Any, own_dtype: bool) -> KerasTensor:
-        """A KerasTensor of the dtype that is expected, for what may be a constant."""
+    def _conform(self, expected: KerasTensor | None, found: Any, own_dtype: bool) -> KerasTensor:
+        """A KerasTensor of the dtype that is expected, for what may be a constant; as it is where Keras says none."""
+        if expected is None:
+            return found
         if not isinstance(found, KerasTensor):
             return self._record(keras_internals.core.ConvertToTensor(expected.dtype), (found,), {})
         return found if own_dtype or found.dtype == expected.dtype else keras.ops.cast(found, expected.dtype)

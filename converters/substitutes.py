@@ -16,8 +16,9 @@ from keras import KerasTensor, layers, ops, tree
 
 from converters import control_flow, sizes
 from converters.fake_quantization import affine
-from converters.keras_internals import any_symbolic_tensors, core, is_in_graph, quantizers
+from converters.keras_internals import any_symbolic_tensors, core, is_in_graph, linalg, quantizers
 from converters.keras_internals import numpy as knp
+from converters.openings import decomposition
 from converters.recording import Recorder, Rule
 
 
@@ -37,6 +38,20 @@ def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:
     if any(item != slice(None) for item in keys if item is not Ellipsis):
         x = recorder.plain(operation, x, tuple(keys))
     return ops.take(x, index, axis=kept)
+
+
+def norm(recorder: Recorder, operation: Any, x: Any) -> Any:
+    """The norms of matrices that need singular values are opened, all others lowered."""
+    axes = operation.axis if operation.axis is not None else range(len(x.shape))
+    if len(axes) != 2 or operation.ord not in ("nuc", 2, -2):
+        return recorder.plain(operation, x)
+    first, second = axes
+    return decomposition.spectral_norm(x, operation.ord, (first, second), keepdims=operation.keepdims)
+
+
+def where(recorder: Recorder, operation: Any, condition: Any, x1: Any = None, x2: Any = None) -> Any:
+    """Of a condition alone it is `nonzero`."""
+    return ops.nonzero(condition) if x1 is None and x2 is None else recorder.plain(operation, condition, x1, x2)
 
 
 def ndim(recorder: Recorder, operation: Any, x: Any) -> int:
@@ -91,12 +106,14 @@ RULES: dict[type, Rule] = {
     core.VectorizedMap: control_flow.vectorized_map,
     core.WhileLoop: control_flow.while_loop,
     quantizers.FakeQuantWithMinMaxVars: _fake_quant,
+    linalg.Norm: norm,
     knp.BroadcastTo: _with_sizes("shape", lambda r, op, x, shape: sizes.broadcast_to(r, x, shape)),
     knp.Full: _with_sizes("shape", lambda r, op, x, shape: sizes.full(r, shape, x, op.dtype)),
     knp.GetItem: get_item,
     knp.Ndim: ndim,
     knp.Repeat: _with_sizes("repeats", lambda r, op, x, repeats: sizes.repeat(r, x, repeats, op.axis)),
     knp.Reshape: sizes.reshape,
+    knp.Where: where,
     knp.Tile: _with_sizes("repeats", lambda r, op, x, repeats: sizes.tile(r, x, repeats)),
 }
 

@@ -9,11 +9,11 @@ import numpy as np
 from keras import layers
 
 from converters.keras_internals import activations, nn
-from converters.lowering import Builder, Tensor
+from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import cast, elementwise, select, unary
 from converters.lowerings.reduction import reduce
+from converters.lowerings.sorting import top
 from converters.registry import lowers
-from deploy.errors import ConversionError
 
 _ONE_NODE = {nn.Sigmoid: "Sigmoid", nn.Softplus: "Softplus", nn.Softsign: "Softsign"}
 
@@ -208,14 +208,18 @@ def sparsemax(g: Builder, op: Any, x: Tensor) -> Tensor:
     Over the sorted values z and their running sums s, the support is where z_i > (s_i - 1) / i. The paper's tau is
     (s_k - 1) / k of its last member; Keras's adds up all the sums of the support, and the numbers shall be Keras's.
     """
+    if x.dtype == np.float16:  # ONNX Runtime has no CumSum of it
+        return cast(g, sparsemax(g, op, cast(g, x, "float32")), "float16")
     axis, size = op.axis % x.rank, x.shape[op.axis]
+    place = np.asarray(x.axis(axis), np.int64)
+    z, _ = top(g, x, axis, None, largest=True)
+    sums = Tensor(g.op("CumSum", z.value, place), x.order)
+    ranks: Tensor | Array
     if size is None:
-        raise ConversionError("sparsemax over an unknown size", where=g.where, fix="give the size with --shapes")
-    place = x.axis(axis)
-    ordered, _ = g.op("TopK", x.value, np.asarray([size], np.int64), outputs=2, axis=place)
-    z = Tensor(ordered, x.order)
-    sums = Tensor(g.op("CumSum", z.value, np.asarray(place, np.int64)), x.order)
-    ranks = np.arange(1, size + 1, dtype=x.dtype).reshape([-1 if a == axis else 1 for a in range(x.rank)])
+        ones = cast(g, elementwise(g, "Equal", x, x), str(x.dtype))
+        ranks = Tensor(g.op("CumSum", ones.value, place), x.order)
+    else:
+        ranks = np.arange(1, size + 1, dtype=x.dtype).reshape([-1 if a == axis else 1 for a in range(x.rank)])
     mean = elementwise(g, "Div", elementwise(g, "Sub", sums, 1.0), ranks)
     support = elementwise(g, "Greater", elementwise(g, "Sub", z, mean), 0.0)
     total = reduce(g, "ReduceSum", select(g, support, sums, 0.0, str(x.dtype)), [axis], keepdims=True)

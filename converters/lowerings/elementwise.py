@@ -13,6 +13,7 @@ from converters.keras_internals import numpy as knp
 from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, select, unary, wider
 from converters.registry import lowers
+from deploy.errors import ConversionError
 
 _ARITHMETIC = {
     knp.Add: "Add",
@@ -166,9 +167,36 @@ def power(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
 def mod(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
     """Keras's mod has the sign of the divisor, as ONNX's integer Mod has; for floats it is x1 - floor(x1 / x2) * x2."""
     if np.dtype(g.out.dtype).kind in "iu":
-        return elementwise(g, "Mod", x1, x2, dtype=g.out.dtype)
+        beyond = np.dtype(g.out.dtype).kind == "u" and not isinstance(x2, Tensor) and np.any(np.asarray(x2) < 0)
+        return cast(g, elementwise(g, "Mod", x1, x2, dtype="int32" if beyond else g.out.dtype), g.out.dtype)
     whole = unary(g, "Floor", elementwise(g, "Div", x1, x2, dtype=g.out.dtype))
     return elementwise(g, "Sub", x1, elementwise(g, "Mul", whole, x2, dtype=g.out.dtype), dtype=g.out.dtype)
+
+
+@lowers(knp.Nextafter)
+def nextafter(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
+    """The next number of the result's dtype, as Keras's other backends have it.
+
+    (Its TensorFlow backend takes the next one of float64 and rounds, which gives the first argument again.)
+
+    Computed in a dtype with at least 13 bits more, where |x1| times 5/8 of the spacing of 1 (but at least the smallest
+    number) is more than half and less than 3/2 of each step upwards and of each downwards, that below a power of two
+    too; rounding then finds the neighbour. Infinity stands for the number behind the largest. A zero may lose its sign.
+    """
+    dtype = g.out.dtype
+    if dtype not in ("float16", "float32"):
+        raise ConversionError(f"the next number of {dtype} is not found in a wider dtype", where=g.where)
+    wide = "float32" if dtype == "float16" else "float64"
+    info = np.finfo(dtype)
+    limit = 2.0 ** int(info.maxexp)
+    x, target = (
+        elementwise(g, "Max", elementwise(g, "Min", cast(g, as_tensor(g, v, None), wide), limit), -limit)
+        for v in (x1, x2)
+    )
+    step = elementwise(g, "Mul", unary(g, "Abs", x), float(info.eps) * 0.625)
+    step = elementwise(g, "Max", step, float(info.smallest_subnormal))
+    signed = elementwise(g, "Mul", unary(g, "Sign", elementwise(g, "Sub", target, x)), step)
+    return cast(g, elementwise(g, "Add", x, signed), dtype)
 
 
 @lowers(knp.FloorDivide)

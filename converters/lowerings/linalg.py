@@ -25,7 +25,7 @@ def norm_operation(g: Builder, op: Any, x: Tensor) -> Tensor:
 def norm(g: Builder, x: Tensor, order: Any, axes: list[int], *, keepdims: bool) -> Tensor:
     """numpy.linalg.norm: over one axis the vector norm of any order, over two (rows, columns) the matrix norm.
 
-    Raises ConversionError for the matrix norms that are sums or extremes of singular values.
+    The matrix norms that are sums or extremes of singular values are not lowered here (converters.substitutes.norm).
     """
     if order is None or order == "fro" or (order == 2 and len(axes) == 1):
         return reduce(g, "ReduceL2", x, axes, keepdims=keepdims)
@@ -33,9 +33,9 @@ def norm(g: Builder, x: Tensor, order: Any, axes: list[int], *, keepdims: bool) 
         return _vector(g, x, order, axes, keepdims=keepdims)
     if len(axes) != 2 or abs(order if not isinstance(order, str) else 2) not in (1, math.inf):
         raise ConversionError(
-            f"a norm of order {order} over {len(axes)} axes needs singular values, which ONNX has no operation for",
+            f"there is no norm of order {order} over {len(axes)} axes",
             where=g.where,
-            expected="order 1, -1, inf, -inf or 'fro' over two axes, any order over one",
+            expected="order 1, -1, 2, -2, inf, -inf, 'fro' or 'nuc' over two axes, any order over one",
         )
     summed = axes[0] if abs(order) == 1 else axes[1]
     sums = reduce(g, "ReduceL1", x, [summed], keepdims=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from converters import layout
 from converters.keras_internals import nn
 from converters.lowering import Builder, Tensor
-from converters.lowerings.broadcasting import cast
-from converters.lowerings.convolution import channel_axis, padding, per_axis
+from converters.lowerings.broadcasting import cast, elementwise
+from converters.lowerings.convolution import channel_axis, per_axis
+from converters.lowerings.padding import padded
 from converters.registry import lowers
 from deploy.errors import ConversionError
 
@@ -27,14 +29,17 @@ def pool(g: Builder, op: Any, inputs: Tensor) -> Tensor:
     x = g.arrange(inputs, order)
     window = per_axis(op.pool_size, count)
     strides = per_axis(op.strides, count) if op.strides is not None else window
-    value = g.op(
-        "MaxPool" if isinstance(op, nn.MaxPool) else "AveragePool",
-        x.value,
-        kernel_shape=window,
-        strides=strides,
-        **padding(g, op.padding, [x.shape[axis] for axis in order[2:]], window, strides),
-    )
-    return Tensor(value, order)
+    windows: dict[str, Any] = {"kernel_shape": window, "strides": strides}
+    if isinstance(op, nn.MaxPool):
+        source, pads = padded(g, x.value, op.padding, window, strides, fill=-math.inf)
+        return Tensor(g.op("MaxPool", source, **windows, **pads), order)
+    source, pads = padded(g, x.value, op.padding, window, strides)
+    mean = g.op("AveragePool", source, **windows, **pads)
+    if source is x.value:
+        return Tensor(mean, order)
+    ones = cast(g, elementwise(g, "Equal", x, x), str(x.dtype))  # what of a window is no padding
+    source, pads = padded(g, ones.value, op.padding, window, strides)
+    return elementwise(g, "Div", Tensor(mean, order), Tensor(g.op("AveragePool", source, **windows, **pads), order))
 
 
 @lowers(nn.AdaptiveAveragePool, nn.AdaptiveMaxPool)

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from keras import layers
 
-from converters.keras_internals import image, linalg, math, nn, numpy, quantizers
+from converters.keras_internals import image, linalg, math, nn, quantizers
 from converters.registry import refuses
 
-refuses(
-    "it needs an iteration until convergence, which ONNX has no operation for",
-    linalg.Eig,
-    linalg.Eigh,
-    linalg.Lstsq,
-    linalg.LuFactor,
-    linalg.MatrixRank,
-    linalg.Pinv,
-    linalg.Qr,
-    linalg.SVD,
-)
+refuses("its results are complex numbers, which ONNX does not have", linalg.Eig)
 refuses("derivatives belong to training", linalg.JVP)
-refuses("the size of its result depends on the values, which an engine has no memory for", numpy.Nonzero, numpy.Unique)
-refuses("ONNX cannot look at the bits of a float", numpy.Nextafter)
 refuses("ONNX has no complex numbers; use pairs of real ones", math.ViewAsComplex, math.ViewAsReal, nn.Polar)
 refuses("it searches over alignments of a training target", nn.CTCLoss)
 refuses("it searches over sequences; decode the model's output outside of it", nn.CTCDecode)

@@ -92,6 +92,8 @@ def unstack(g: Builder, op: Any, x: Tensor) -> list[Tensor]:
 
 @lowers(knp.Pad)
 def pad(g: Builder, op: Any, x: Tensor, constant_values: float | None = None) -> Tensor:
+    if x.dtype == np.int16:  # ONNX Runtime has no Pad of it
+        return cast(g, pad(g, op, cast(g, x, "int32"), constant_values), "int16")
     widths = list(op.pad_width) * (x.rank if len(op.pad_width) == 1 else 1)
     if op.mode not in ("constant", "reflect", "edge"):
         return _pad_by_index(g, x, widths, op.mode)
@@ -111,10 +113,24 @@ def _pad_by_index(g: Builder, x: Tensor, widths: Sequence[tuple[int, int]], mode
         if not any(width):
             continue
         if size is None:
-            raise ConversionError(f"padding an unknown size in mode '{mode}'", where=g.where, fix="use --shapes")
+            if mode != "symmetric":
+                raise ConversionError(f"padding an unknown size in mode '{mode}'", where=g.where, fix="use --shapes")
+            x = _mirrored(g, x, x.axis(axis), int(width[0]), int(width[1]))
+            continue
         places = np.pad(np.arange(size, dtype=np.int64), (int(width[0]), int(width[1])), mode=mode)  # type: ignore[call-overload]
         x = Tensor(g.op("Gather", x.value, places, axis=x.axis(axis)), x.order)
     return x
+
+
+def _mirrored(g: Builder, x: Tensor, place: int, before: int, after: int) -> Tensor:
+    """An axis of unknown size between its first and its last values backwards: as many as it has, at most."""
+
+    def backwards(start: int, end: int) -> Any:
+        return g.op("Slice", x.value, *(np.asarray([v], np.int64) for v in (start, end, place, -1)))
+
+    first = [backwards(before - 1, np.iinfo(np.int64).min)] if before else []
+    last = [backwards(-1, -after - 1)] if after else []
+    return Tensor(g.op("Concat", *first, x.value, *last, axis=place), x.order)
 
 
 @lowers(knp.Arange)

@@ -5,6 +5,7 @@ rules hold for each of them. Importing this package registers them.
 """
 
 from converters.openings import (  # noqa: F401
+    decomposition,
     elementwise,
     image,
     linalg,

@@ -10,7 +10,7 @@ from keras import ops
 
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
-from converters.openings.common import cast, dtype_of, floats, is_float, promoted, same
+from converters.openings.common import cast, dtype_of, floats, is_float, known, promoted, same
 from converters.registry import opens
 from deploy.errors import ConversionError
 
@@ -261,10 +261,25 @@ def right_shift(op: Any, x: Any, y: Any) -> Any:
 
 @opens(knp.View)
 def view(op: Any, x: Any) -> Any:
-    """Integers of one size are the same bits; ONNX cannot look at a float's."""
+    """Integers of one size are the same bits; larger ones are taken apart, smaller ones joined, the lowest bits first.
+
+    Of floats it is BitCast, which ONNX has from opset 26 on: newer than what is written here.
+    """
     old, new = dtype_of(x), op.dtype or dtype_of(x)
     if old == new:
         return x
-    if "int" not in old or "int" not in new or np.dtype(old).itemsize != np.dtype(new).itemsize:
-        raise ConversionError(f"ONNX cannot look at the bits of {old} as {new}")
-    return ops.cast(x, new)
+    if "int" not in old or "int" not in new:
+        raise ConversionError(f"ONNX cannot look at the bits of {old} as {new} before its opset 26")
+    size, wanted = np.dtype(old).itemsize, np.dtype(new).itemsize
+    if size == wanted:
+        return ops.cast(x, new)
+    last = known(x.shape[-1], "the last size of a view")
+    bits = 8 * min(size, wanted)
+    steps = np.asarray([2 ** (bits * i) for i in range(max(size, wanted) // min(size, wanted))], np.int64)
+    lead = [-1 if length is None else length for length in x.shape[:-1]]
+    x = ops.cast(x, "int64")
+    if size > wanted:
+        parts = ops.mod(ops.floor_divide(ops.expand_dims(x, -1), steps), np.int64(2**bits))
+        return ops.cast(ops.reshape(parts, [*lead, last * len(steps)]), new)
+    parts = ops.reshape(ops.mod(x, np.int64(2**bits)), [*lead, last // len(steps), len(steps)])
+    return ops.cast(ops.sum(ops.multiply(parts, steps), axis=-1), new)

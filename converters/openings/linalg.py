@@ -29,8 +29,11 @@ def _size(x: Any) -> int:
     return n
 
 
-def _eliminated(a: Any, b: Any) -> tuple[Any, Any]:
-    """Gauss and Jordan's elimination of [a | b] with row pivots: a^-1 b, and the determinant of a."""
+def _eliminated(a: Any, b: Any, divide: Any = ops.divide) -> tuple[Any, Any]:
+    """Gauss and Jordan's elimination of [a | b] with row pivots: a^-1 b, and the determinant of a.
+
+    ``divide``: how a row is divided by its pivot, which is 0 where a is singular.
+    """
     n = _size(a)
     joined = ops.concatenate([a, b], axis=-1)
     determinant = None
@@ -48,7 +51,7 @@ def _eliminated(a: Any, b: Any) -> tuple[Any, Any]:
         swapped = ops.subtract(ops.multiply(ops.cast(ops.equal(pivot, k), dtype_of(a)), 2.0), 1.0)
         signed = ops.multiply(value, swapped)
         determinant = signed if determinant is None else ops.multiply(determinant, signed)
-        row = ops.divide(top, ops.expand_dims(ops.expand_dims(value, -1), -1))
+        row = divide(top, ops.expand_dims(ops.expand_dims(value, -1), -1))
         factors = ops.subtract(joined[..., :, k : k + 1], here[:, None])
         joined = ops.subtract(joined, ops.multiply(factors, row))
     return joined[..., :, n:], determinant
@@ -67,7 +70,7 @@ def inv(op: Any, x: Any) -> Any:
 @opens(linalg.Det)
 def det(op: Any, x: Any) -> Any:
     (x,) = floats(x)
-    return _eliminated(x, _eye_like(x)[..., :1])[1]
+    return _eliminated(x, _eye_like(x)[..., :1], ops.divide_no_nan)[1]
 
 
 @opens(knp.Slogdet)

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from converters.keras_internals import is_in_graph
 from converters.keras_internals import numpy as knp
@@ -139,13 +139,22 @@ def quantile(op: Any, x: Any, q: Any) -> Any:
         x = ops.ravel(x)
     # Keras's own Quantile, in the graph of a model, forgets the method
     method = "linear" if isinstance(op, knp.Quantile) and is_in_graph(op) else op.method
-    q = np.asarray(ops.convert_to_numpy(q), np.float64)
-    ignoring = isinstance(op, knp.Nanquantile) or x.shape[-1] is None
-    pick = functools.partial(_of_counted, whole=isinstance(op, knp.Quantile)) if ignoring else _of_all
-    results = [pick(x, float(value), method) for value in q.reshape(-1)]
+    parts, count = _parts(q)
+    counted = isinstance(op, knp.Nanquantile) or x.shape[-1] is None or isinstance(q, KerasTensor)
+    pick = functools.partial(_of_counted, whole=isinstance(op, knp.Quantile)) if counted else _of_all
+    results = [pick(x, part, method) for part in parts]
     if op.keepdims:
         results = [ops.expand_dims(y, axes) for y in results]
-    return ops.stack(results, axis=0) if q.ndim else results[0]
+    return ops.stack(results, axis=0) if count else results[0]
+
+
+def _parts(q: Any) -> tuple[list[Any], int]:
+    """The quantiles asked for, numbers or scalars of the graph, and the number of their axes."""
+    if isinstance(q, KerasTensor):
+        rank = len(q.shape)
+        return [q[i] for i in range(known(q.shape[0], "the number of quantiles"))] if rank else [q], rank
+    q = np.asarray(ops.convert_to_numpy(q), np.float64)
+    return [float(value) for value in q.reshape(-1)], q.ndim
 
 
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -165,7 +174,7 @@ def _of_all(x: Any, q: float, method: str) -> Any:
     return ops.where(ops.any(ops.isnan(x), axis=-1), math.nan, y)
 
 
-def _of_counted(x: Any, q: float, method: str, *, whole: bool) -> Any:
+def _of_counted(x: Any, q: Any, method: str, *, whole: bool) -> Any:
     """The place is computed from how many values there are, not-a-numbers left out (``whole``: spoiling the result)."""
     missing = ops.isnan(x)
     ordered = ops.sort(ops.where(missing, math.inf, x), axis=-1)
@@ -186,7 +195,9 @@ def _of_counted(x: Any, q: float, method: str, *, whole: bool) -> Any:
         return ops.take_along_axis(ordered, ops.cast(ops.maximum(index, 0.0), "int32"), axis=-1)
 
     weight = ops.cast(weight, dtype_of(x))
-    y = ops.add(ops.multiply(at(low), ops.subtract(1.0, weight)), ops.multiply(at(high), weight))
+    first = at(low)
+    mixed = ops.add(ops.multiply(first, ops.subtract(1.0, weight)), ops.multiply(at(high), weight))
+    y = ops.where(ops.equal(weight, 0.0), first, mixed)  # of infinity no product with 0
     none = ops.any(missing, axis=-1, keepdims=True) if whole else ops.equal(count, 0)
     return ops.squeeze(ops.where(none, math.nan, y), axis=-1)
 

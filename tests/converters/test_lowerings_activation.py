@@ -46,6 +46,8 @@ CASES = [
     case(lambda x: ops.log_softmax(x, axis=1), (5, 4), "LogSoftmax:1"),
     case(lambda x: ops.softmax(x, axis=None), (5, 4), "Div:1,Exp:1,ReduceMax:1,ReduceSum:1,Sub:1"),
     case(ops.sparsemax, (5, 4)),
+    case(ops.sparsemax, (None, 4), axis=1),
+    case(ops.sparsemax, (5, 4), dtype="float16"),
     case(ops.sparsemax, (5, 4, 3), axis=2),
     case(lambda xs: layers.Softmax()(xs[0], mask=xs[1] > 0), [(6, 5), (6, 5)], "Greater:1,Softmax:1,Where:2"),
     case(lambda xs: layers.Softmax(axis=(1, 2))(xs[0], mask=xs[1]), [(6, 5), (1, 5)]),

@@ -10,10 +10,10 @@ import pytest
 from keras import layers, ops
 
 from converters.convert import convert_model
-from deploy.errors import ConversionError
 from tests.converters.checking import (
     Array,
     Case,
+    Function,
     case,
     check,
     check_graph,
@@ -273,10 +273,23 @@ def test_a_computed_kernel() -> None:
     compare(session(inputs), inputs, keras_function(model))
 
 
-def test_a_computed_depthwise_kernel_is_refused() -> None:
-    model = Case(lambda xs: ops.depthwise_conv(xs[0], xs[1][0]), [(8, 7, 3), (3, 3, 3, 1)]).model()
-    with pytest.raises(ConversionError, match="computed kernel"):
-        convert_model(model)
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        (lambda xs: ops.depthwise_conv(xs[0], xs[1][0], strides=2, padding="same"), [(8, 7, 3), (3, 2, 3, 2)]),
+        (
+            lambda xs: ops.separable_conv(xs[0], xs[1][0], xs[2][0], padding="same"),
+            [(8, 3), (3, 3, 2), (1, 6, 4)],
+        ),
+        (lambda xs: ops.conv_transpose(xs[0], xs[1][0], strides=2, padding="same"), [(5, 4, 3), (3, 3, 2, 3)]),
+    ],
+)
+def test_computed_kernels_of_other_convolutions(function: Any, shapes: Any) -> None:
+    inputs = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(inputs, Function(function)(inputs))
+    converted = convert_model(model)
+    arrays = random_inputs(converted, 1)
+    compare(run_session(check_graph(converted))(arrays), arrays, keras_function(model))
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -292,11 +305,20 @@ def test_padding_of_an_unknown_size() -> None:
         converted = Case(layers.Conv2D, (None, 7, 3), kwargs={"filters": 2, "padding": "same", **kwargs}).check()
         (conv,) = [node for node in converted.model.graph if node.op_type == "Conv"]
         assert "auto_pad" not in conv.attributes
-    for layer, options in (
-        (layers.SeparableConv2D, {"filters": 2, "kernel_size": 3, "strides": 2, "dilation_rate": 2}),
-        (layers.MaxPooling2D, {"pool_size": 2, "strides": 3}),
-    ):
-        model = Case(layer, (None, 7, 3), kwargs={"padding": "same", **options}).model()
-        with pytest.raises(ConversionError, match="--shapes"):
-            convert_model(model)
-        check(randomize(model), shapes={"x0": (None, 8, 7, 3)})
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        (layers.SeparableConv1D, {"filters": 2, "kernel_size": 3, "strides": 2, "dilation_rate": 2}),
+        (layers.MaxPooling1D, {"pool_size": 2, "strides": 3}),
+        (layers.AveragePooling1D, {"pool_size": 3, "strides": 4}),
+    ],
+)
+def test_padding_that_the_graph_computes(layer: Any, options: dict[str, Any], size: int) -> None:
+    model = randomize(Case(layer, (None, 3), kwargs={"padding": "same", **options}).model())
+    converted = convert_model(model)
+    assert "Pad" in converted.report.operations
+    x = np.random.default_rng(size).standard_normal((2, size, 3)).astype(np.float32)
+    compare(run_session(check_graph(converted))([x]), [x], keras_function(model))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tests.converters.checking import Case, case, check, parametrize, randomize
+from converters.convert import convert_model
+from tests.converters.checking import Case, case, check, check_graph, parametrize, randomize, run_session
 
 TWO = [(5, 4, 3), (5, 4, 3)]
 CONSTANT = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
@@ -113,3 +114,41 @@ def test_operands_in_different_orders(merge: Any) -> None:
     image, vector = keras.Input((6, 5, 3), name="image"), keras.Input((4,), name="vector")
     y = merge(layers.Conv2D(4, 3)(image), vector)
     check(randomize(keras.Model([image, vector], layers.Conv2D(2, 1)(y))))
+
+
+SPECIAL = [
+    -np.inf,
+    -3.4028235e38,
+    -1.0,
+    -1e-40,
+    -1e-45,
+    -0.0,
+    0.0,
+    1e-45,
+    1.1754944e-38,
+    0.99999994,
+    2.0,
+    3e38,
+    np.inf,
+    np.nan,
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_nextafter_gives_the_very_next_number(dtype: str) -> None:
+    """As the C library has it: of infinities, subnormal numbers, zeros, powers of two, others."""
+    rng = np.random.default_rng(0)
+    with np.errstate(over="ignore"):
+        powers = 2.0 ** rng.integers(-24 if dtype == "float16" else -149, 16 if dtype == "float16" else 128, 400)
+        numbers = np.concatenate([np.asarray(SPECIAL), powers, -powers, powers * rng.uniform(1, 2, 400)]).astype(dtype)
+        x = np.concatenate([np.repeat(numbers, len(SPECIAL)), np.asarray(SPECIAL, dtype)])
+        y = np.concatenate([np.tile(np.asarray(SPECIAL, dtype), len(numbers)), np.asarray(SPECIAL, dtype)])
+        expected = np.nextafter(x, y)
+    inputs = [keras.Input((1,), dtype=dtype, name=name) for name in "xy"]
+    converted = convert_model(keras.Model(inputs, ops.nextafter(*inputs)))
+    (found,) = run_session(check_graph(converted))([x[:, None], y[:, None]])
+    np.testing.assert_array_equal(found[:, 0], expected)
+
+
+def test_a_negative_divisor_of_unsigned_numbers() -> None:
+    case(lambda x: ops.cast(ops.mod(x, -3), "uint8"), (5,), "Cast:2,Mod:1", dtype="uint8").check()

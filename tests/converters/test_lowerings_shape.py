@@ -8,8 +8,6 @@ import keras
 import pytest
 from keras import layers, ops
 
-from converters.convert import convert_model
-from deploy.errors import ConversionError
 from tests.converters.checking import Case, case, check, operations, parametrize, randomize
 
 CASES = [
@@ -180,7 +178,10 @@ def test_unknown_sizes_that_are_joined() -> None:
     check(model, shapes={"image": [None, 6, 5, 4]})
 
 
-def test_padding_an_unknown_size_by_index_asks_for_shapes() -> None:
-    model = Case(lambda x: ops.pad(x, ((0, 0), (1, 2)), mode="symmetric"), (None,)).model()
-    with pytest.raises(ConversionError, match=r"operation .pad.*symmetric"):
-        convert_model(model)
+@pytest.mark.parametrize("width", [(1, 2), (0, 3), (2, 0)])
+def test_an_unknown_size_is_padded_by_its_own_ends(width: tuple[int, int]) -> None:
+    case(lambda x: ops.pad(x, ((0, 0), width, (1, 1)), mode="symmetric"), (None, 4)).check()
+
+
+def test_padding_of_a_dtype_that_the_runtime_has_no_pad_of() -> None:
+    case(lambda x: ops.pad(x, ((0, 0), (1, 2)), constant_values=7), (4,), "Cast:2,Pad:1", dtype="int16").check()

@@ -23,6 +23,16 @@ CASES = [
     case(ops.argsort, (5, 4), "Cast:1,TopK:1", axis=1),
     case(ops.argsort, (6,), dtype="int32"),
     case(ops.argsort, (6,), dtype="bool"),
+    case(ops.nonzero, (5, 4), "Cast:4,NonZero:1,Reshape:3,Split:1"),
+    case(lambda x: ops.where(ops.greater(x, 2)), (6,), dtype="int32"),
+    case(ops.unique, (6,), "Cast:2,Unique:1", dtype="int32"),
+    case(lambda x: ops.unique(ops.round(x), True, True, True, True), (None, 4)),
+    case(lambda x: ops.unique(ops.round(x[0]), axis=1, return_inverse=True, return_counts=True), (2, 9)),
+    case(lambda x: ops.unique(x, sorted=False, return_index=True), (6,), dtype="int32"),
+    *(
+        case(lambda x, n=size: ops.unique(x[0], False, True, False, True, size=n, fill_value=9), (6,), dtype="int32")
+        for size in (2, 8)
+    ),
     case(lambda x: ops.top_k(x, 3), (5, 4), "Cast:1,TopK:1"),
     case(lambda x: ops.top_k(x, 2), (6,), dtype="int32"),
     case(lambda x: ops.take(x[0], ops.take(ops.argpartition(x[0], 2), [0, 1, 2], axis=0)), (6,), dtype="int32"),

@@ -219,6 +219,8 @@ RIGHT: dict[str, Make] = {
     "scattered updates": _with(lambda layer, x: ops.scatter_update(x, [[0, 1]], ops.ones((1,)))),
     "an attribute that is only written": _with(lambda layer, x: setattr(layer, "last", x) or x * 2.0),
     "a dtype that changes": _with(lambda layer, x: ops.cast(ops.cast(x * 10.0, "int32") // 3, "float32")),
+    "a comparison by ==": _with(lambda layer, x: ops.where(ops.round(x) == 0, 5.0, x)),
+    "a comparison of two by ==": _with(lambda layer, x: ops.cast(ops.round(x) == ops.round(x[:, ::-1]), "float32")),
     "integers that are negative": _with(lambda layer, x: ops.mod(ops.round(x * 10.0), -3.0)),
     "a batch that is folded into another axis": _with(lambda layer, x: ops.reshape(ops.reshape(x, (-1, 2)), (-1, 4))),
     "a shared layer called on other sizes": _shared,

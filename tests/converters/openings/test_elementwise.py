@@ -78,6 +78,9 @@ CASES = [
     case(ops.bitwise_invert, (5,), dtype="uint8"),
     case(lambda x: ops.view(x - 2, "uint32"), (5,), dtype="int32"),
     case(ops.view, (5,)),
+    case(lambda x: ops.view(x * 9000 - 20000, "int8"), (3, 4), dtype="int16"),
+    case(lambda x: ops.view(x * 9000 - 20000, "uint8"), (4,), dtype="int32"),
+    case(lambda x: ops.view(ops.cast(x * 90 - 200, "int8"), "int32"), (3, 8), dtype="int32"),
 ]
 
 

@@ -22,6 +22,12 @@ def holes(x: Any) -> Any:
 
 
 CASES = [
+    *(
+        case(lambda xs, m=method: ops.quantile(xs[0][0], ops.sigmoid(xs[1][0, :2]), axis=1, method=m), [(5, 4), (3,)])
+        for method in ("linear", "higher", "nearest")
+    ),
+    case(lambda xs: ops.percentile(xs[0], 50 * ops.sigmoid(xs[1][0, 0])), [(5, 4), (3,)]),
+    case(lambda x: ops.nanmedian(ops.log(ops.abs(ops.round(x))), axis=1), (6, 3)),
     case(ops.average, (5, 4), "ReduceMean:1", axis=1),
     case(ops.average, (5, 4)),
     case(ops.average, (5, 4), axis=1, weights=WEIGHTS),
