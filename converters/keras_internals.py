@@ -176,8 +176,8 @@ def symbolic_calls(
     when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
     the TensorFlow code that encodes categories where it can, which gives way to Keras's own; the random draws of
     augmentations, which several make at inference too and never use; fake quantization, which forgets arguments; ``==``
-    of a symbolic value, which Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as it
-    was.
+    of a symbolic value, which Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as
+    it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         owner = threading.get_ident()

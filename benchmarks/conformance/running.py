@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import ml_dtypes
 import numpy as np
 from keras import layers, ops, tree
 
 from benchmarks.conformance.cases import NAMES, Array, Case
+from benchmarks.conformance.references import BY_NUMPY, numpy_result, upright
 from converters.convert import convert_model
 from deploy.errors import ConversionError
 from tests.converters import checking
@@ -76,6 +78,8 @@ def run(case: Case, begun: Callable[[], None] = lambda: None) -> Outcome:
     runs = {batch: case.arrays(batch) for batch in batches}
     try:
         model, expected = keras_result(case, runs)
+        if case.subject in BY_NUMPY:
+            expected = {batch: numpy_result(case, inputs) for batch, inputs in runs.items()}
     except Exception as error:
         return Outcome(case, NO_CASE, one_line(error))
     begun()
@@ -139,10 +143,12 @@ def judge(
 ) -> tuple[float, str]:
     """The largest error relative to the output's scale, and what is wrong with the outputs, if anything is.
 
-    Floats may differ by max(1e-5, 10 times Keras's own sensitivity to changes of its inputs by ±2e-7), where float16 is
-    computed by 4 of its spacings; the rest is equal. Where the dtype that Keras declares is not the one it gives when
-    it runs (Average of integers, Add of integers), either is right.
+    Floats may differ by max(1e-5, 10 times Keras's own sensitivity to changes of its inputs by ±2e-7), where float16 or
+    bfloat16 is computed by 4 of its spacings; the rest is equal, and what is compared with NumPy (`BY_NUMPY`) in every
+    bit. Where the dtype that Keras declares is not the one it gives when it runs (Average of integers, Add of
+    integers), either is right. Singular vectors and eigenvectors are compared without their signs.
     """
+    floor = _floor(case, [*inputs, *expected])
     if len(found) != len(expected):
         return 0.0, f"{len(found)} outputs for {len(expected)}"
     errors = []
@@ -151,13 +157,14 @@ def judge(
         wanted.astype(got.dtype) if got.dtype == dtype or _raised(case, got, wanted) else wanted
         for got, wanted, dtype in zip(found, expected, declared, strict=True)
     ]
+    found, expected = upright(case, found, expected), upright(case, expected, expected)
     for got, wanted in zip(found, expected, strict=True):
         if got.shape != wanted.shape:
             return 0.0, f"shape {got.shape}, Keras {wanted.shape}"
         if got.dtype != wanted.dtype:
             return 0.0, f"dtype {got.dtype}, Keras {wanted.dtype}"
-        if wanted.dtype.kind != "f":
-            if not np.array_equal(got, wanted):
+        if wanted.dtype.kind != "f" or case.subject in BY_NUMPY:
+            if not np.array_equal(got, wanted, equal_nan=wanted.dtype.kind == "f"):
                 return 0.0, _differing(got, wanted)
             errors.append(0.0)
             continue
@@ -166,19 +173,25 @@ def judge(
             return float("inf"), _differing(got, wanted)
         difference = np.abs(got[~special].astype(np.float64) - wanted[~special].astype(np.float64))
         errors.append(float(difference.max(initial=0.0)) / checking.scale(wanted))
-    half = any(x.dtype == np.float16 for x in [*inputs, *expected]) or "float16" in case.expression
-    floor = 4 * float(np.finfo(np.float16).eps) if half else 1e-5
     if max(errors, default=0.0) > floor:
-        slack = checking.sensitivity(lambda x: reference(model, x), inputs, expected)
+        slack = checking.sensitivity(lambda x: upright(case, reference(model, x), expected), inputs, expected)
         for index, error in enumerate(errors):
             if not error <= max(floor, 10 * slack[index]):
                 return error, f"error {error:.2g}: {_differing(found[index], expected[index])}"
     return max(errors, default=0.0), ""
 
 
+def _floor(case: Case, arrays: Sequence[Array]) -> float:
+    """The error that is none: 4 spacings of the narrowest float."""
+    for name in ("bfloat16", "float16"):
+        if name in case.expression or any(str(x.dtype) == name for x in arrays):
+            return 4 * float(ml_dtypes.finfo(name).eps)  # type: ignore[no-untyped-call]  # NumPy's has no bfloat16
+    return 1e-5
+
+
 def _raised(case: Case, got: Array, wanted: Array) -> bool:
-    """Whether a layer under a float16 policy gives float32: graphs are FP32, their precision is the recipe's matter."""
-    return "float16'" in case.expression and (got.dtype, wanted.dtype) == (np.float32, np.float16)
+    """Whether a layer under a policy of half floats gives float32: precision is the recipe's matter."""
+    return "float16'" in case.expression and got.dtype == np.float32 and str(wanted.dtype) in ("float16", "bfloat16")
 
 
 def _differing(got: Array, wanted: Array) -> str:
