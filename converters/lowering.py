@@ -180,13 +180,16 @@ class Builder:
         dims = tensor.dims
         kept: list[int] = []
         symbols = [d for d in dims if not isinstance(d, int)]
+        places = iter([place for place, d in enumerate(dims) if not isinstance(d, int)])
         pairs = zip(tensor.shape, shape, strict=False)
         leading = sum(1 for _ in itertools.takewhile(lambda pair: pair == (None, None), pairs))
         if not same and sum(size is None for size in shape) == leading:
             leading -= 1
         for place, size in enumerate(target):
-            in_place = place < len(dims) and not isinstance(dims[place], int) and (same or place < leading)
+            in_place = size is None and (next(places) == place if same else place < leading)
             kept.append(size if size is not None else 0 if in_place else -1)
+        if kept.count(-1) > 1 and same and _without_ones(dims) == _without_ones(target):
+            return self._move_ones(tensor, target)
         if kept.count(-1) > 1:
             raise ConversionError(
                 "a reshape moves several unknown sizes",
@@ -201,6 +204,14 @@ class Builder:
         elif len(symbols) == target.count(None) == 1:
             name = _multiple(symbols[0].value, elements(tensor.shape), elements(target))
             value.shape = ir.Shape([name if size is None else size for size in target])
+        return value
+
+    def _move_ones(self, tensor: Tensor, target: Shape) -> ir.Value:
+        """A reshape among several unknown sizes that moves axes of size 1 alone: a Squeeze, an Unsqueeze."""
+        value = tensor.value
+        for op_type, sizes in (("Squeeze", tensor.dims), ("Unsqueeze", target)):
+            ones = [place for place, size in enumerate(sizes) if size == 1]
+            value = self.op(op_type, value, np.asarray(ones, np.int64)) if ones else value
         return value
 
     @contextlib.contextmanager
@@ -268,6 +279,10 @@ class Builder:
 
     def _scoped(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
+
+
+def _without_ones(sizes: Sequence[Any]) -> list[int | None]:
+    return [size if isinstance(size, int) else None for size in sizes if size != 1]
 
 
 def _same_unknown(old: Shape, new: Shape) -> bool:

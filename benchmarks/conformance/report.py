@@ -12,6 +12,15 @@ from converters.coverage import coverage
 
 GROUPS = {"layers": "Layers", "ops": "Operations", "activations": "Activations"}
 PACKAGES = ("keras", "tensorflow", "onnxruntime", "onnx")
+WHY = {
+    "ops.argmax": "Keras takes -0 for less than 0 here, ONNX for equal: it would be nodes more in every model with one",
+    "ops.argmin": "Keras takes -0 for less than 0 here, ONNX for equal: it would be nodes more in every model with one",
+    "ops.max_pool": "TensorFlow starts from the lowest finite number, ONNX (as Keras on JAX) from -inf: it would be a "
+    "node more in every model with a pooling",
+    "ops.prod": "the product is beyond 64 bits, where ONNX Runtime's ReduceProd stays at the largest number",
+    "ops.resize": "TensorFlow rounds a sum that lies within float32's error of a half",
+}
+"""Why a case that is wrong stays so, by its subject."""
 SHOWN = 8
 """How many kinds of ONNX operations a row shows."""
 
@@ -31,7 +40,11 @@ def write(outcomes: Sequence[Outcome]) -> str:
         "(full) and strict shape inference, with the shape of every value known; ONNX Runtime runs it at the batch",
         "sizes 1 and 3 (or the model's own); what it gives has Keras's shapes and dtypes, integers and booleans equal,",
         "floats within max(1e-5, 10 times Keras's own sensitivity to changes of its inputs by ±2e-7) of the output's",
-        "scale, where float16 is computed within 4 of its spacings.",
+        "scale, where float16 or bfloat16 is computed within 4 of its spacings.",
+        "",
+        "Singular vectors and eigenvectors (`svd`, `eigh`), whose signs are an accident of the iteration, are compared",
+        "without them. `rot90`, `unravel_index` and `nextafter` must equal NumPy in every bit: Keras 3.15.1 on",
+        "TensorFlow gives other values there than on JAX (`benchmarks/conformance/references.py`).",
         "",
         f"Written by `python -m benchmarks.conformance` with {versions}, on the CPU.",
         f"What Keras itself does not run there is no case: {len(outcomes) - len(counted)} of the generated ones.",
@@ -67,7 +80,8 @@ def _failures(counted: Sequence[Outcome]) -> Iterator[str]:
         yield "None."
     for status in (WRONG, CRASHED, REFUSED):
         for outcome in sorted((x for x in failed if x.status == status), key=lambda x: str(x.case)):
-            yield f"- {status}: `{outcome.case}`: {outcome.reason}"
+            why = WHY.get(outcome.case.subject, "") if status == WRONG else ""
+            yield f"- {status}: `{outcome.case}`: {outcome.reason}{why and f'. {why}'}"
 
 
 def _table(subjects: dict[str, list[Outcome]]) -> Iterator[str]:

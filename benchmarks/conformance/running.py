@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from benchmarks.conformance.cases import NAMES, Array, Case
-from benchmarks.conformance.references import BY_NUMPY, numpy_result, upright
+from benchmarks.conformance.references import is_exact, numpy_result, upright
 from converters.convert import convert_model
 from deploy.errors import ConversionError
 from tests.converters import checking
@@ -78,7 +78,7 @@ def run(case: Case, begun: Callable[[], None] = lambda: None) -> Outcome:
     runs = {batch: case.arrays(batch) for batch in batches}
     try:
         model, expected = keras_result(case, runs)
-        if case.subject in BY_NUMPY:
+        if is_exact(case):
             expected = {batch: numpy_result(case, inputs) for batch, inputs in runs.items()}
     except Exception as error:
         return Outcome(case, NO_CASE, one_line(error))
@@ -144,7 +144,7 @@ def judge(
     """The largest error relative to the output's scale, and what is wrong with the outputs, if anything is.
 
     Floats may differ by max(1e-5, 10 times Keras's own sensitivity to changes of its inputs by ±2e-7), where float16 or
-    bfloat16 is computed by 4 of its spacings; the rest is equal, and what is compared with NumPy (`BY_NUMPY`) in every
+    bfloat16 is computed by 4 of its spacings; the rest is equal, and what is compared with NumPy (`is_exact`) in every
     bit. Where the dtype that Keras declares is not the one it gives when it runs (Average of integers, Add of
     integers), either is right. Singular vectors and eigenvectors are compared without their signs.
     """
@@ -163,7 +163,7 @@ def judge(
             return 0.0, f"shape {got.shape}, Keras {wanted.shape}"
         if got.dtype != wanted.dtype:
             return 0.0, f"dtype {got.dtype}, Keras {wanted.dtype}"
-        if wanted.dtype.kind != "f" or case.subject in BY_NUMPY:
+        if wanted.dtype.kind != "f" or is_exact(case):
             if not np.array_equal(got, wanted, equal_nan=wanted.dtype.kind == "f"):
                 return 0.0, _differing(got, wanted)
             errors.append(0.0)

@@ -11,7 +11,7 @@ from keras import ops
 from converters.keras_internals import math as kmath
 from converters.keras_internals import nn
 from converters.keras_internals import numpy as knp
-from converters.openings.common import cast, dtype_of, known, promoted
+from converters.openings.common import cast, dtype_of, floats, known, promoted
 from converters.registry import opens
 from deploy.errors import ConversionError
 
@@ -63,6 +63,28 @@ def in_top_k(op: Any, targets: Any, predictions: Any) -> Any:
     own = ops.take_along_axis(predictions, ops.expand_dims(ops.cast(targets, "int32"), -1), axis=-1)
     above = ops.sum(ops.cast(ops.greater(predictions, own), "int32"), axis=-1)
     return ops.logical_and(ops.less(above, op.k), ops.isfinite(ops.squeeze(own, axis=-1)))
+
+
+@opens(nn.CTCDecode)
+def ctc_decode(op: Any, inputs: Any, sequence_lengths: Any) -> Any:
+    """The best class of each step, repetitions and blanks left out, the rest moved to the front and filled with -1.
+
+    With the negated sum of the best logits, as `tf.nn.ctc_greedy_decoder` has it (Graves et al. 2006, best path).
+    """
+    if op.strategy != "greedy":
+        raise ConversionError("a beam search has no ONNX expression", fix="decode outside of the model, or greedily")
+    inputs = floats(inputs)[0]
+    steps, classes = ops.arange(ops.shape(inputs)[1], dtype="int32"), known(inputs.shape[-1], "the number of classes")
+    counts = ops.less(steps, ops.expand_dims(ops.cast(sequence_lengths, "int32"), -1))
+    best = ops.argmax(inputs, axis=-1)
+    kept = ops.logical_and(counts, ops.not_equal(best, op.mask_index % classes))
+    if op.merge_repeated:
+        before = ops.pad(best[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+        kept = ops.logical_and(kept, ops.not_equal(best, before))
+    order = ops.argsort(ops.where(kept, 0, 1), axis=-1)
+    decoded = ops.take_along_axis(ops.where(kept, best, -1), order, axis=-1)
+    scores = ops.negative(ops.sum(ops.where(counts, ops.max(inputs, axis=-1), 0.0), axis=-1, keepdims=True))
+    return ops.expand_dims(decoded, 0), scores
 
 
 _SEGMENTS = {

@@ -178,6 +178,13 @@ def test_unknown_sizes_that_are_joined() -> None:
     check(model, shapes={"image": [None, 6, 5, 4]})
 
 
+@pytest.mark.parametrize("axis", [0, (0, 2), 1, -1])
+@pytest.mark.parametrize("shape", [(None,), (None, 4), (None, None, 3)])
+def test_a_new_axis_among_unknown_sizes(axis: Any, shape: Any) -> None:
+    case(lambda x: ops.squeeze(ops.expand_dims(x, axis), axis), shape).check()
+    case(lambda x: ops.expand_dims(x, axis), shape).check()
+
+
 @pytest.mark.parametrize("width", [(1, 2), (0, 3), (2, 0)])
 def test_an_unknown_size_is_padded_by_its_own_ends(width: tuple[int, int]) -> None:
     case(lambda x: ops.pad(x, ((0, 0), width, (1, 1)), mode="symmetric"), (None, 4)).check()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
-from tests.converters.checking import Case, case, parametrize
+from tests.converters.checking import (
+    Case,
+    Function,
+    case,
+    check_graph,
+    compare,
+    keras_function,
+    parametrize,
+    run_session,
+)
 
 TWO = [(5, 4), (5, 4)]
 BOUNDS = np.asarray([-1.0, 0.0, 0.5, 2.0], np.float32)
@@ -53,6 +63,26 @@ CASES = [
 @parametrize(CASES)
 def test_cases(item: Case) -> None:
     item.check()
+
+
+@pytest.mark.parametrize("steps", [6, None])
+@pytest.mark.parametrize(("merge", "blank"), [(True, 0), (True, -1), (False, 2)])
+def test_ctc_decode(steps: int | None, merge: bool, blank: int) -> None:
+    """Of scores in which neighbours often have the same best class, and of sequences of several lengths."""
+    inputs = [keras.Input((steps, 4), name="x"), keras.Input((), dtype="int32", name="lengths")]
+    decode = Function(lambda xs: ops.ctc_decode(xs[0], xs[1], merge_repeated=merge, mask_index=blank))
+    model = keras.Model(inputs, decode(inputs))
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 3, (3, 6, 1)) == np.arange(4)
+    arrays = [(scores + 0.1 * rng.standard_normal((3, 6, 4))).astype(np.float32), np.asarray([6, 3, 1], np.int32)]
+    compare(run_session(check_graph(convert_model(model)))(arrays), arrays, keras_function(model))
+
+
+def test_a_beam_search_is_refused() -> None:
+    inputs = [keras.Input((6, 4), name="x"), keras.Input((), dtype="int32", name="lengths")]
+    decode = Function(lambda xs: ops.ctc_decode(xs[0], xs[1], strategy="beam_search"))
+    with pytest.raises(ConversionError, match="beam search"):
+        convert_model(keras.Model(inputs, decode(inputs)))
 
 
 def test_an_unknown_number_of_segments_is_refused() -> None:
