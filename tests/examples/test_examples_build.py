@@ -70,6 +70,7 @@ def test_build_hands_on_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert args == (entry.model(), tmp_path / "digits")
     assert kwargs == {
         "precision": "int8",
+        "budget": None,
         "target": "onnxruntime",
         "profile": Profile(1, 1, 20),
         "calibration": entry.calibration,
