@@ -9,7 +9,10 @@ not less (combinatorial Benders cuts, Codato and Fischetti 2006).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +58,26 @@ def choose(
     cuts = np.array([np.concatenate([cut, np.zeros(products)]) for cut in beyond]).reshape(-1, groups + products)
     upper = np.concatenate([np.ones(len(allowed)), limits, cuts.sum(axis=1) - 1])
     worth = np.concatenate([np.where(possible, gain, 0) / gain[possible].max(), np.zeros(products)])
-    result = milp(
-        -worth,
-        integrality=np.ones(groups + products),
-        bounds=Bounds(0, np.concatenate([possible.astype(float), np.ones(products)])),
-        constraints=LinearConstraint(np.vstack([terms, linked, cuts]), ub=upper),
-        options={"time_limit": SECONDS},
-    )
+    with _silent():
+        result = milp(
+            -worth,
+            integrality=np.ones(groups + products),
+            bounds=Bounds(0, np.concatenate([possible.astype(float), np.ones(products)])),
+            constraints=LinearConstraint(np.vstack([terms, linked, cuts]), ub=upper),
+            options={"time_limit": SECONDS},
+        )
     return chosen if result.x is None else np.asarray(result.x[:groups] > 0.5)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """HiGHS writes a line of its own to file descriptor 1 where it repairs a solution, whatever it is told."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

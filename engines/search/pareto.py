@@ -1,0 +1,96 @@
+"""The curve of what 8 bits save against what they do to the outputs: the best recipe for each of many budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from engines.recipe import Recipe
+from engines.search.cost import Cost, nominal
+from engines.search.knapsack import choose
+from engines.search.samples import Evaluation
+from engines.search.sensitivity import HELD_OUT, SEARCHED, Sensitivity
+
+POINTS = 16
+"""Budgets along the curve, in even steps of dB between all layers in 8 bits and none."""
+BAR = 24
+
+
+@dataclass(frozen=True)
+class Point:
+    """One recipe: ``low``, the values of its groups in 8 bits; ``cost``, a part of what it costs all high; ``sqnr``, in
+    dB at the worst output, measured on samples held out, and as ``predicted`` from the others; ``layers`` in 8 bits;
+    ``last``: the layer that is noisiest among those.
+    """
+
+    low: frozenset[str]
+    cost: float
+    sqnr: float
+    predicted: float
+    layers: int
+    last: str
+
+
+def curve(
+    model: ir.Model, recipe: Recipe, samples: Evaluation, costs: Mapping[str, Cost] | None = None, points: int = POINTS
+) -> tuple[Point, ...]:
+    """The curve from all high to as low as ``recipe``; a point that costs more and errs more than another is left out.
+
+    ``costs``: by group value, else nominal ones (`engines.search.cost`).
+    """
+    found = Sensitivity(model, recipe, samples, "sqnr=1dB")
+    costs = nominal(found.groups) if costs is None else costs
+    gain = np.array([costs[group.value].high - costs[group.value].low for group in found.groups])
+    everything = {group.value for group in found.groups}
+    ends = [found.sqnr(found.outputs(low, SEARCHED), SEARCHED) for low in ((), everything)]
+    choices: dict[frozenset[str], None] = {frozenset(): None}
+    for decibels in np.linspace(max(ends), min(ends) - 0.5, points):
+        allowed = np.full(len(found.bounds), 10 ** (-decibels / 10)) - found.base
+        picked = choose(gain, found.added, allowed, found.pairs)
+        choices[frozenset(g.value for g, one in zip(found.groups, picked, strict=True) if one)] = None
+    return _best(_point(found, costs, low) for low in choices)
+
+
+def table(points: Iterable[Point]) -> Any:
+    """The curve as a `rich.table.Table`, with a bar for each SQNR."""
+    from rich.table import Table
+
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("cost", "SQNR", "predicted", "8-bit layers"):
+        result.add_column(head, justify="right", no_wrap=True)
+    result.add_column("", no_wrap=True)
+    result.add_column("noisiest of them", no_wrap=True)
+    rows = list(points)
+    most = max(point.sqnr for point in rows)
+    for point in rows:
+        bar = "█" * max(1, round(BAR * point.sqnr / most))
+        figures = (f"{100 * point.cost:.0f}%", f"{point.sqnr:.1f} dB", f"{point.predicted:.1f} dB", str(point.layers))
+        result.add_row(*figures, bar, point.last.replace("[", "\\["))
+    return result
+
+
+def _point(found: Sensitivity, costs: Mapping[str, Cost], low: frozenset[str]) -> Point:
+    whole = sum(cost.high for cost in costs.values())
+    cost = sum(one.low if value in low else one.high for value, one in costs.items()) / whole if whole else 1.0
+    groups = sorted((g for g in found.groups if g.value in low), key=lambda group: found.alone[group.value])
+    return Point(
+        low,
+        cost,
+        found.sqnr(found.outputs(low, HELD_OUT), HELD_OUT),
+        float(-10 * np.log10(max(found.predicted(low).max(), 1e-30))),
+        sum(len(group.layers) for group in groups),
+        groups[0].title if groups else "",
+    )
+
+
+def _best(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Those that no cheaper one equals or beats, the cheapest first."""
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.cost, -one.sqnr)):
+        if not kept or point.sqnr > kept[-1].sqnr:
+            kept.append(point)
+    return tuple(kept)
