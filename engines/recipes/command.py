@@ -13,6 +13,7 @@ from engines.recipe import Recipe
 
 if TYPE_CHECKING:
     import onnx_ir
+    from rich.console import Console
 
 WHOLE_LINES = 1000
 """Width of what is no terminal: a line that another program reads is not broken."""
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-o", "--output", metavar="FILE", help="write the recipe that was made; with --model, the completed one")
     add("--model", metavar="FILE", help="check the recipe against this model, and for the targets")
+    add(
+        "--pareto",
+        action="store_true",
+        help="show what 8 bits save against what they do to the outputs, by samples of "
+        "--calibration, in place of the layers",
+    )
     add("--target", metavar="NAME", help="check for this target alone (default: each that this machine can build for)")
     add_model_arguments(parser)
     add("--json", action="store_true", help="print what the table shows as JSON")
@@ -49,6 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
         shown = [_of_file(arguments)]
     else:
         shown = [_made(arguments)]
+    if arguments.pareto:
+        from engines.recipes.curves import show
+
+        show(shown, arguments.calibration, _console(), arguments.json)
+        return 0
     if arguments.json:
         from engines.recipes.table import as_json
 
@@ -155,16 +167,22 @@ def _load(arguments: argparse.Namespace, path: str) -> onnx_ir.Model:
     return graphs.load(convert_model(model, shapes=parse_shapes(arguments.shapes)).model)
 
 
-def _show(recipe: Recipe, model: onnx_ir.Model | None) -> None:
+def _console() -> Console:
     from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WHOLE_LINES
+    return console
+
+
+def _show(recipe: Recipe, model: onnx_ir.Model | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from engines.recipes.table import HEADS, rows, shares, summary
 
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = WHOLE_LINES
+    console = _console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     cells = list(rows(recipe, model))
     filled = [index for index in range(len(HEADS)) if any(row[index] for row in cells)]

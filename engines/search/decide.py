@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import onnx_ir as ir
 
@@ -18,8 +19,9 @@ from engines.rules import decide
 from engines.search.budget import parse
 from engines.search.cost import Cost
 from engines.search.groups import groups_of
+from engines.search.pareto import Point, curve
 from engines.search.samples import FEWEST, SAMPLES, evaluation
-from engines.search.within import Found, within
+from engines.search.within import ROUNDS, Found, within
 
 WORK = 1e12
 """Multiplications that a search may take (half a minute on two cores): large models are searched on fewer samples."""
@@ -56,7 +58,17 @@ def within_budget(
     costs: Mapping[str, Cost] | None = None,
 ) -> Found:
     """The cheapest recipe within the budget from ``recipe`` up, on samples of the calibration data."""
-    runs = len(groups_of(model, recipe)) + 30
-    most = int(max(FEWEST, min(SAMPLES, 2 * WORK // (multiplications(model) * runs))))
-    samples = evaluation(model, calibration, ranges, most)
+    samples = evaluation(model, calibration, ranges, _most(model, recipe))
     return within(model, recipe, samples, budget, costs, describe(calibration))
+
+
+def curve_of(model: ir.Model, recipe: Recipe, calibration: str | Path) -> tuple[Point, ...]:
+    """The curve from ``recipe`` up (`engines.search.pareto.curve`), on samples of an .npz file or a folder of such."""
+    samples = evaluation(model, calibration, Ranges({}, {}, 0), _most(model, recipe))
+    return curve(model, recipe, samples, where=describe(calibration))
+
+
+def _most(model: ir.Model, recipe: Recipe) -> int:
+    """How many samples a search may look at within `WORK`."""
+    runs = len(groups_of(model, recipe)) + ROUNDS
+    return int(max(FEWEST, min(SAMPLES, 2 * WORK // (multiplications(model) * runs))))

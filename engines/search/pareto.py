@@ -36,19 +36,23 @@ class Point:
 
 
 def curve(
-    model: ir.Model, recipe: Recipe, samples: Evaluation, costs: Mapping[str, Cost] | None = None, points: int = POINTS
+    model: ir.Model,
+    recipe: Recipe,
+    samples: Evaluation,
+    costs: Mapping[str, Cost] | None = None,
+    where: str = "calibration data",
 ) -> tuple[Point, ...]:
     """The curve from all high to as low as ``recipe``; a point that costs more and errs more than another is left out.
 
     ``costs``: by group value, else nominal ones (`engines.search.cost`).
     """
-    found = Sensitivity(model, recipe, samples, "sqnr=1dB")
+    found = Sensitivity(model, recipe, samples, "sqnr=1dB", where)
     costs = nominal(found.groups) if costs is None else costs
     gain = np.array([costs[group.value].high - costs[group.value].low for group in found.groups])
     everything = {group.value for group in found.groups}
     ends = [found.sqnr(found.outputs(low, SEARCHED), SEARCHED) for low in ((), everything)]
     choices: dict[frozenset[str], None] = {frozenset(): None}
-    for decibels in np.linspace(max(ends), min(ends) - 0.5, points):
+    for decibels in np.linspace(max(ends), min(ends) - 0.5, POINTS):
         allowed = np.full(len(found.bounds), 10 ** (-decibels / 10)) - found.base
         picked = choose(gain, found.added, allowed, found.pairs)
         choices[frozenset(g.value for g, one in zip(found.groups, picked, strict=True) if one)] = None

@@ -150,3 +150,44 @@ def test_a_checked_recipe_is_completed(run: Run, files: Path, int8: Recipe) -> N
     assert (len(layer.weight_scales), layer.by_hand) == (4, True)
     engines.write_recipe(dataclasses.replace(int8, model="0" * 16), path)
     assert "the recipe is of another model" in run(path, "--model", files / "model.onnx")[2]
+
+
+def test_the_curve_of_a_model_is_shown_in_place_of_the_layers(run: Run, files: Path) -> None:
+    asked = (files / "model.onnx", "--calibration", files / "calibration.npz", "--pareto")
+    code, out, error = run(*asked)
+    assert (code, error) == (0, "")
+    first, *_, last, _ = lines = out.splitlines()[1:]
+    assert (first.split()[0], last.split()[0]) == ("50%", "100%")
+    assert lines[-1].startswith("int8: cost is nominal, of what all layers cost in fp16; SQNR at the worst output")
+    points = json.loads(run(*asked, "--json")[1])["points"]
+    assert [f"{point['sqnr']:.1f}" for point in points] == [line.split()[1] for line in lines[:-1]]
+    assert len(points[0]["low"]) == 4
+    assert points[-1]["low"] == []
+
+
+def test_the_curve_of_a_bundle_is_of_its_int8_recipes(run: Run, files: Path, model: onnx.ModelProto) -> None:
+    calibration = files / "calibration.npz"
+    engines.build(model, files / "b", "fp32,int8", "onnxruntime", calibration=str(calibration), quiet=True)
+    code, out, _ = run("--bundle", files / "b", "--pareto", "--calibration", calibration)
+    assert code == 0
+    assert out.count("cost is nominal") == 1
+    assert out == run(files / "model.onnx", "--calibration", calibration, "--pareto")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "fix"),
+    [
+        (["recipe.json", "--model", "model.onnx"], "--pareto needs real samples", "--calibration calibration.npz"),
+        (["recipe.json", "--calibration", "calibration.npz"], "needs the model that the recipe", "--model model.keras"),
+        (["model.onnx", "--precision", "fp16"], "weighs 8 bits against the base", "--precision int8"),
+        (["model.onnx", "--calibration", "few.npz"], "too few samples", "give some hundred real samples"),
+    ],
+)
+def test_a_curve_of_nothing_is_refused(
+    run: Run, files: Path, samples: dict[str, Array], arguments: list[str], problem: str, fix: str
+) -> None:
+    np.savez(files / "few.npz", **{name: array[:2] for name, array in samples.items()})
+    code, out, error = run(*(files / a if "." in a else a for a in arguments), "--pareto")
+    assert (code, out) == (2, "")
+    assert problem in error
+    assert fix in error
