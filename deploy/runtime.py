@@ -62,8 +62,9 @@ class Runtime:
 
         ``backend``: ``auto``, ``onnxruntime-cpu``, ``onnxruntime-cuda``, ``onnxruntime-tensorrt``, ``tensorrt`` or
         ``tensorrt-rtx``. ``auto`` takes an engine where a GPU can run it (FP16 first), else the FP32 graph, on a GPU if
-        ONNX Runtime has one, else on the CPU. With ``precision`` nothing of another precision is taken. ``threads`` is
-        ONNX Runtime's number of threads on the CPU.
+        ONNX Runtime has one, else on the CPU. An INT8 graph runs on the CPU only if it is asked for, even one that was
+        timed to be faster: its numbers are others. With ``precision`` nothing of another precision is taken.
+        ``threads`` is ONNX Runtime's number of threads on the CPU.
 
         Raises BundleError for a missing, broken or edited bundle, BackendError where nothing can run what was asked
         for.

@@ -4,8 +4,8 @@ ONNX Runtime has integer kernels for most operators and fuses DequantizeLinear â
 them only where *all* edges of the operator are quantized; TensorRT's placement leaves conversions everywhere and ran
 1.8x slower than FP32. Rules, after ONNX Runtime's "Quantize ONNX models" and the selectors of its QDQ transformer:
 1. Activations: u8 with a zero point, from the range widened to hold 0. Weights: s8 per output channel, 1.6x faster
-   than u8 (CBAM-ResNet50). On CPUs without VNNI their products can saturate in 16 bits unless the session sets
-   ``session.x64quantprecision`` to 1, as `engines.sessions` does.
+   than u8 (CBAM-ResNet50). Where their products would saturate in 16 bits, sessions compute otherwise
+   (`deploy.backends.saturation`).
 2. A bias is INT32 with the scale input x weight, per channel. Where it would not fit, the channel's weight scale grows
    until it does, as in ONNX Runtime's own quantizer: clipping it would be an error without bound.
 3. Operators that only select or move elements have the same scale before and after.

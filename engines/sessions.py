@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from deploy.backends.saturation import keep_exact
 from deploy.errors import BuildError
 from deploy.manifest import BATCH, TensorSpec
 from deploy.npz import Array
@@ -26,7 +27,7 @@ def session(model: ir.Model | bytes, optimize: bool) -> Any:
     options.log_severity_level = 3
     options.intra_op_num_threads = 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.x64quantprecision", "1")  # u8 x s8 products never saturate
+    keep_exact(options)
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     if not optimize:

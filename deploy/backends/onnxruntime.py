@@ -1,8 +1,8 @@
 """Graphs on ONNX Runtime: on the CPU with one thread that never spins, or by its CUDA and TensorRT providers.
 
 One thread and no spinning is what an embedded process wants: a spinning pool takes the 99th percentile of a small model
-from 0.1 ms to 4 ms beside one busy neighbour. TF32 is off, so that FP32 means FP32, and so are the INT8 kernels that
-saturate in 16 bits on processors without VNNI.
+from 0.1 ms to 4 ms beside one busy neighbour. TF32 is off, so that FP32 means FP32, and so are INT8 kernels that
+saturate (`deploy.backends.saturation`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.backends.saturation import keep_exact
 from deploy.errors import BackendError
 from deploy.interrupts import import_module
 from deploy.manifest import TensorSpec
@@ -75,7 +76,7 @@ class OnnxRuntimeBackend:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        keep_exact(options)
         try:
             self._session = ort.InferenceSession(graph, options, providers=PROVIDERS[name])
         except Exception as error:  # its errors have no common class but Exception

@@ -53,8 +53,9 @@ def build(
         output: the bundle's folder; an older bundle there is replaced at the end. In a folder ``build``, ``current``
             beside it is made to name it.
         precision: fp32, fp16, bf16, int8, fp8: which engines to build beside the FP32 graph, which is always there;
-            fp16 and int8 when None, as far as the target computes in them. ``auto``: of FP16 and, where there is a
-            budget, INT8 within it, the one that costs less on the target by its builder's layer table.
+            fp16 and int8 when None, as far as the target computes in them (INT8 on ONNX Runtime's CPU if it is timed to
+            be worth it). ``auto``: of FP16 and, where there is a budget, INT8 within it, the one that costs less on the
+            target by its builder's layer table, or on ONNX Runtime by the clock.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
         calibration: real samples for INT8 and FP8: an .npz path or a folder of such, arrays by input name, or an
             iterable of such.
@@ -106,6 +107,7 @@ def build(
         given=given,
         budget=budget or "",
         auto=auto,
+        by_default=given is None and (precision is None or auto),
     )
     checked.check(asked)
     data = {"calibration": calibration, "sample": sample}
@@ -215,6 +217,9 @@ def _precisions(
                 notes.append(f"{clipped} ranges clipped")
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)
+        if slow := made[-1].built.slow:
+            progress.warn(f"{slow}; left out (--precision {precision} builds it)" if asked.by_default else slow)
+            made = made[:-1] if asked.by_default else made
     kept, weighed = weigh(asked, made)
     for note in weighed:
         progress.warn(note)

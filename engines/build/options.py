@@ -56,6 +56,8 @@ class Options:
     budget: str = ""
     auto: bool = False
     """Whether the precisions are candidates, of which the cheapest is kept."""
+    by_default: bool = False
+    """Nobody asked for these precisions by name: one that gains nothing is left out."""
 
     def content(self) -> dict[str, Any]:
         """What of them decides the content of the bundle, beside the model and the data."""
@@ -63,6 +65,7 @@ class Options:
         classes = self.custom_objects if self.modules() else sorted(self.custom_objects or ())
         return {
             "precisions": self.precisions,
+            "by_default": self.by_default,
             "target": self.target,
             "profile": profile,
             "shapes": self.shapes,

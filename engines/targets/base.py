@@ -24,7 +24,8 @@ class Built:
     ``recipe``: as it was built; a layer can be higher than asked, which its ``why`` says.
     ``data``: the bytes of its file, an ``engine`` or a ``graph`` (``kind``) with the extension ``suffix``. ``table``:
     the realised layers and ``layers`` what became of each Conv, Gemm and MatMul, where the target tells. ``details``:
-    builder version, compute capabilities, notes for the user.
+    builder version, compute capabilities, notes for the user. ``slow``: what was measured, where it gains nothing over
+    FP32: it is then kept only if it was asked for by name.
     """
 
     recipe: Recipe
@@ -34,6 +35,7 @@ class Built:
     table: LayerTable | None = None
     layers: tuple[Lowered, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    slow: str = ""
 
 
 class Target(Protocol):

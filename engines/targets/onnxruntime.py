@@ -1,4 +1,10 @@
-"""ONNX Runtime on the CPU: the graph with the recipe in it is what runs; there is nothing to compile ahead."""
+"""ONNX Runtime on the CPU: the graph with the recipe in it is what runs; there is nothing to compile ahead.
+
+INT8 is timed against FP32 on this machine, and not built unless it is asked for by name where it is less than `WORTH`
+times faster: a small network's conversions between kernels cost more than its products save (speech runs at half the
+speed), and without VNNI even large ones gain nothing. However fast, it runs only where it is asked for
+(`deploy.selection`): it has other numbers, and it was timed on the machine that built it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,11 @@ from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
     import onnx_ir
+
+    from engines.timing import Latencies
+
+WORTH = 1.25
+"""INT8 that is less than so many times as fast as FP32 is left out where nobody asked for it by name."""
 
 
 class OnnxRuntime:
@@ -32,10 +43,49 @@ class OnnxRuntime:
         from engines.apply import applied
         from engines.sessions import session
 
-        graph = applied(recipe, model, self.name)
-        session(graph, optimize=True)
+        data = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
+        session(data, optimize=True)
         details: dict[str, Any] = {"builder": f"ONNX Runtime {self.version()}", "notes": []}
-        return Built(recipe, "graph", ".onnx", onnx_ir.to_proto(graph).SerializeToString(), details=details)
+        slow = ""
+        if any(layer.precision == "int8" for layer in recipe.layers):
+            measured = _against_fp32(model, data, profile.optimum)
+            if measured is None:
+                details["notes"].append("INT8 was not timed against FP32: a size of the model's inputs is open")
+            else:
+                details["milliseconds"] = {"fp32": round(measured.first, 4), "int8": round(measured.second, 4)}
+                text = _compared(measured, profile.optimum)
+                if measured.gain < WORTH:
+                    slow = text
+                else:
+                    details["notes"].append(f"{text}; it runs where --precision int8 asks for it")
+        return Built(recipe, "graph", ".onnx", data, details=details, slow=slow)
+
+
+def _against_fp32(model: onnx_ir.Model, int8: bytes, batch: int) -> Latencies | None:
+    """FP32 and INT8 timed on random inputs; None where a size beside the batch is unknown."""
+    import numpy as np
+    import onnx_ir
+
+    from engines.sessions import input_specs
+    from engines.timing import latencies
+
+    specs = input_specs(model)
+    if any(isinstance(size, str) for spec in specs for size in spec.shape[1:]):
+        return None
+    random = np.random.default_rng(0)
+    inputs = {}
+    for spec in specs:
+        shape = tuple(batch if isinstance(size, str) else size for size in spec.shape)
+        values = random.normal(size=shape) if np.dtype(spec.dtype).kind == "f" else random.integers(0, 2, shape)
+        inputs[spec.name] = np.asarray(values, spec.dtype)
+    return latencies(onnx_ir.to_proto(model).SerializeToString(), int8, inputs)
+
+
+def _compared(measured: Latencies, batch: int) -> str:
+    times = f"{measured.second:.3g} ms against {measured.first:.3g} ms of FP32"
+    only = "only " if measured.gain < WORTH else ""
+    compared = "slower" if measured.gain < 1 else f"{only}{measured.gain:.2f} times as fast"
+    return f"INT8 is {compared} on this CPU: {times}, batch {batch}, one thread"
 
 
 register(OnnxRuntime())

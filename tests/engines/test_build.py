@@ -21,6 +21,7 @@ from deploy.errors import BuildError, InputError, KerasrtError, ParityError
 from deploy.golden import read_golden
 from deploy.manifest import Profile
 from deploy.npz import Array
+from engines import timing
 from engines.build.options import precisions
 from engines.targets.base import find
 
@@ -184,6 +185,44 @@ def test_onnxruntime_bundles_run_their_int8_graph(files: Path, tmp_path: Path) -
     assert result.precision == "int8"
     simulated = bundle.manifest.simulated["int8"]["logits"]
     assert result.metrics["logits"].sqnr_db == pytest.approx(simulated["sqnr_db"], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "gain", "kept"),
+    [(None, 0.8, False), ("int8", 0.8, True), (None, 3.0, True), ("auto", 0.8, False), ("auto", 3.0, True)],
+)
+def test_int8_that_gains_nothing_on_the_cpu_is_kept_only_if_asked_for(
+    files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    precision: str | None,
+    gain: float,
+    kept: bool,
+) -> None:
+    monkeypatch.setattr(timing, "latencies", lambda *_: timing.Latencies(1.0, 1.0 / gain))
+    data = files / "calibration.npz"
+    within = {"budget": "sqnr=10dB"} if precision == "auto" else {}
+    bundle = engines.build(files / "model.onnx", tmp_path / "b", precision, "onnxruntime", data, **within)
+    said = " ".join(capsys.readouterr().out.split())
+    assert (bundle.manifest.find("graph", "int8") is not None) == kept
+    assert ("INT8 is slower on this CPU: 1.25 ms against 1 ms of FP32" in said) == (gain < 1)
+    assert ("left out (--precision int8 builds it)" in said) == (not kept)
+    assert ("it runs where --precision int8 asks for it" in said) == (gain > 1)
+    with deploy.Runtime.load(bundle) as runtime:
+        assert runtime.precision == "fp32"  # however fast INT8 is, its numbers are for those who ask for them
+    if kept:
+        assert bundle.manifest.find("graph", "int8").details["milliseconds"]["fp32"] == 1.0
+        with deploy.Runtime.load(bundle, precision="int8") as runtime:
+            assert runtime.precision == "int8"
+
+
+def test_a_recipe_asks_for_int8_by_name(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "latencies", lambda *_: timing.Latencies(1.0, 2.0))
+    model, data = files / "model.onnx", files / "calibration.npz"
+    recipe = engines.recipe(onnx.load(model), "int8", data)
+    bundle = engines.build(model, tmp_path / "b", None, "onnxruntime", data, recipe=recipe, quiet=True)
+    assert bundle.manifest.find("graph", "int8") is not None
 
 
 def test_auto_leaves_fp16_out_where_only_onnxruntime_is(

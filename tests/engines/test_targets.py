@@ -226,6 +226,28 @@ def test_onnxruntime_writes_the_applied_graph(model: onnx.ModelProto, int8: Reci
     assert "QuantizeLinear" in kinds
 
 
+def test_int8_is_timed_against_fp32_as_the_runtime_runs_them(model: onnx.ModelProto, int8: Recipe) -> None:
+    found = find("onnxruntime").build(load(model), int8, Profile())
+    measured = found.details["milliseconds"]
+    assert 0.001 < measured["fp32"] < 100
+    assert 0.001 < measured["int8"] < 100
+    if measured["fp32"] < measured["int8"]:
+        assert f"{measured['int8']:.3g} ms against {measured['fp32']:.3g} ms of FP32" in found.slow
+    assert (
+        "milliseconds" not in find("onnxruntime").build(load(model), engines.recipe(model, "fp32"), Profile()).details
+    )
+
+
+def test_an_open_size_is_not_timed() -> None:
+    graph = Graph()
+    graph.conv("x", "conv", (4, 3, 3, 3))
+    model = graph.model({"x": ["batch", 3, "height", "width"]}, ["conv"])
+    x = np.random.default_rng(0).normal(size=(8, 3, 9, 9)).astype(np.float32)
+    found = find("onnxruntime").build(load(model), engines.recipe(model, "int8", calibration={"x": x}), Profile())
+    assert "not timed" in found.details["notes"][0]
+    assert not found.slow
+
+
 def test_a_target_that_is_missing_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     hidden = ("tensorrt", "tensorrt_rtx")
