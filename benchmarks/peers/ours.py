@@ -1,0 +1,72 @@
+"""Our INT8 recipe of a graph: as it is by default, and with the same INT8 layers as another tool's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+import engines
+from engines.apply import applied
+from engines.calibration.choice import choose
+from engines.calibration.collect import collect
+from engines.graphs import compute_nodes, load, weights_of
+from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
+from engines.rules import decide, weight_scales
+from engines.simulate import simulate
+
+Array = NDArray[Any]
+
+
+def with_layers(model: ir.Model, recipe: Recipe, names: frozenset[str]) -> Recipe:
+    """The recipe with exactly these layers in INT8; the others in FP16."""
+    nodes = {node.name or "": node for node in compute_nodes(load(model))}
+    layers = []
+    for layer in recipe.layers:
+        if layer.name not in nodes or (layer.name in names) == (layer.precision == "int8"):
+            layers.append(layer)
+        elif layer.name in names:
+            weights = weights_of(nodes[layer.name])
+            assert weights is not None, f"{layer.name} has no constant weight"
+            scales = tuple(float(scale) for scale in weight_scales(weights.array, weights.axis))
+            layers.append(LayerPrecision(layer.name, "int8", "as the other tool has it", scales))
+        else:
+            layers.append(LayerPrecision(layer.name, "fp16", "as the other tool has it"))
+    return dataclasses.replace(recipe, layers=tuple(layers))
+
+
+def same_layers(model: ir.Model, calibration: Mapping[str, Array], names: frozenset[str]) -> Recipe:
+    """Our recipe for an INT8 layer set that is given: the ranges are chosen for it as they are by default."""
+    graph = load(model)
+    ranges = collect(graph, calibration)
+    start = with_layers(graph, decide(graph, "int8", ranges, "minmax"), names)
+    choice = choose(graph, start, ranges)
+    activations = tuple(
+        dataclasses.replace(a, scale=choice.amax[a.value] / INT8_MAXIMUM or 1.0) if a.value in choice.amax else a
+        for a in start.activations
+    )
+    return dataclasses.replace(start, activations=activations)
+
+
+def default(model: ir.Model, calibration: Mapping[str, Array]) -> Recipe:
+    """What ``kerasrt build --precision int8`` makes."""
+    return engines.recipe(ir.to_proto(model), "int8", calibration=calibration)
+
+
+def simulated(model: ir.Model, recipe: Recipe, inputs: Mapping[str, Array], value: str) -> Array:
+    """One value of the simulated recipe for all inputs (its FP16 rounding included)."""
+    from engines.logits import return_values
+
+    graph = load(model)
+    return_values(graph, [value])
+    (found,) = simulate(recipe, graph, inputs).values()
+    return np.asarray(found, np.float64)
+
+
+def typed(model: ir.Model, recipe: Recipe) -> ir.Model:
+    """The strongly typed graph that TensorRT-RTX gets."""
+    return applied(recipe, model, "tensorrt-rtx")
