@@ -15,7 +15,6 @@ Inputs = dict[str, NDArray[np.float32]]
 COUNT = 2000
 SEED = 17
 KEPT = Path("build/held_out")
-MODELS = ("digits", "digits_mobilenet", "digits_efficientnet", "fer", "mean_spot_cbam", "mean_spot", "speech")
 
 
 def held_out(name: str) -> Inputs:
@@ -24,6 +23,12 @@ def held_out(name: str) -> Inputs:
     Digits: 360 that were held out, as they are and warped. fer: 100 faces that it was not trained on, mirrored and warped
     (its ranges are calibrated on 96 of them as they are). MEAN_Spot: videos of held-out faces. Speech: held-out voices.
     """
+    with np.load(held_out_file(name)) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def held_out_file(name: str) -> Path:
+    """The .npz with `held_out`, made where it is not there yet."""
     kind = next(kind for kind in ("digits", "fer", "mean_spot", "speech") if name.startswith(kind))
     path = KEPT / f"{kind}.npz"
     if not path.is_file():
@@ -31,8 +36,7 @@ def held_out(name: str) -> Inputs:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         save_arrays(path, **_MAKERS[kind]())
-    with np.load(path) as archive:
-        return {key: archive[key] for key in archive.files}
+    return path
 
 
 def _digits() -> Inputs:

@@ -15,9 +15,10 @@ from statistics import median
 import numpy as np
 import onnx_ir as ir
 
-from benchmarks.held_out import held_out
+from benchmarks.held_out import held_out, held_out_file
 from benchmarks.peers import ours
-from benchmarks.peers.judge import Judged, agreement, judge, logits_of, lowered_as_int8, outputs, sqnr
+from benchmarks.peers.described import describe
+from benchmarks.peers.judge import Judged, agreement, judge, judge_logits, logits_of, lowered_as_int8, outputs, sqnr
 from benchmarks.peers.tools import INT8, KEPT, run, versions
 from deploy.manifest import Profile
 from engines.graphs import compute_nodes
@@ -89,8 +90,10 @@ def _model(name: str, pythons: dict[str, Path]) -> tuple[dict[str, Judged | str]
     from examples.reference import reference
 
     entry, path = reference(name), KEPT / f"{name}.onnx"
-    model = convert_model(converters.load(entry.model())).model
+    keras_model = converters.load(entry.model())
+    model = convert_model(keras_model).model
     ir.save(model, path)
+    describe(keras_model, path.with_suffix(".keras.npz"))
     with np.load(entry.calibration) as archive:
         calibration = {key: archive[key] for key in archive.files}
     inputs, value = held_out(name), logits_of(model)
@@ -99,8 +102,13 @@ def _model(name: str, pythons: dict[str, Path]) -> tuple[dict[str, Judged | str]
     for tool in INT8:
         if tool.environment not in pythons:
             continue
-        made = run(tool, pythons[tool.environment], path, entry.calibration)
-        found[tool.name] = made if isinstance(made, str) else judge(ir.load(made), inputs, exact)
+        made = run(tool, pythons[tool.environment], path, entry.calibration, held_out_file(name))
+        if isinstance(made, str):
+            found[tool.name] = made
+        else:
+            found[tool.name] = (
+                judge(ir.load(made), inputs, exact) if made.suffix == ".onnx" else judge_logits(made, exact)
+            )
         if tool.name == "ModelOpt max" and isinstance(j := found[tool.name], Judged):
             found["same"] = _ours(model, ours.same_layers(model, calibration, j.int8), inputs, exact, built=False)
     return found, sum(1 for _ in compute_nodes(model))

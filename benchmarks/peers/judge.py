@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
-from engines.graphs import compute_nodes, name_of
+from engines.graphs import compute_nodes
 from engines.layer_table import lowered, read_builder
 from engines.logits import logits, return_values
 from engines.recipe import Recipe
@@ -109,6 +110,10 @@ def judge(model: ir.Model, inputs: Mapping[str, Array], exact: Array, built: boo
     return Judged(sqnr(found, exact), agreement(found, exact), layers, result)
 
 
-def value_names(model: ir.Model) -> set[str]:
-    """Names of all values that nodes make."""
-    return {name_of(value) for node in model.graph for value in node.outputs}
+def judge_logits(path: Path, exact: Array) -> Judged:
+    """Judges what a tool without an ONNX graph computed itself (`benchmarks.peers.run_mct`)."""
+    with np.load(path) as archive:
+        floating, found, layers = (archive[name] for name in ("float", "int8", "layers"))
+    error = np.abs(floating - exact).max() / np.abs(exact).max()
+    assert error < 1e-4, f"{path.stem}: the model that was built again errs by {error:.2g}"
+    return Judged(sqnr(found, exact), agreement(found, exact), frozenset(map(str, layers)), "")

@@ -23,20 +23,20 @@ Array = NDArray[Any]
 
 
 def with_layers(model: ir.Model, recipe: Recipe, names: frozenset[str]) -> Recipe:
-    """The recipe with exactly these layers in INT8; the others in FP16."""
+    """The recipe with exactly these layers in INT8; FP32 between and elsewhere, as the other tools' graphs have it."""
     nodes = {node.name or "": node for node in compute_nodes(load(model))}
     layers = []
     for layer in recipe.layers:
-        if layer.name not in nodes or (layer.name in names) == (layer.precision == "int8"):
+        if layer.name in names and layer.precision == "int8":
             layers.append(layer)
-        elif layer.name in names:
+        elif layer.name in names and layer.name in nodes:
             weights = weights_of(nodes[layer.name])
             assert weights is not None, f"{layer.name} has no constant weight"
             scales = tuple(float(scale) for scale in weight_scales(weights.array, weights.axis))
             layers.append(LayerPrecision(layer.name, "int8", "as the other tool has it", scales))
         else:
-            layers.append(LayerPrecision(layer.name, "fp16", "as the other tool has it"))
-    return dataclasses.replace(recipe, layers=tuple(layers))
+            layers.append(LayerPrecision(layer.name, "fp32", "as the other tool has it"))
+    return dataclasses.replace(recipe, base="fp32", layers=tuple(layers))
 
 
 def same_layers(model: ir.Model, calibration: Mapping[str, Array], names: frozenset[str]) -> Recipe:

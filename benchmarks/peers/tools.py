@@ -27,6 +27,7 @@ INT8 = (
     Tool("ONNX Runtime min-max", "onnxruntime", "minmax"),
     Tool("ONNX Runtime entropy", "onnxruntime", "entropy"),
     Tool("ONNX Runtime percentile", "onnxruntime", "percentile"),
+    Tool("Sony MCT", "mct", "default"),
 )
 FP16 = (
     Tool("onnxconverter-common", "onnxruntime", "float16"),
@@ -39,17 +40,24 @@ PACKAGES = {
 }
 
 
-def run(tool: Tool, python: Path, graph: Path, calibration: Path) -> Path | str:
-    """The graph that the tool makes, or the last line of what it says where it makes none."""
-    digest = hashlib.sha256()
+def run(tool: Tool, python: Path, graph: Path, calibration: Path, inputs: Path) -> Path | str:
+    """The graph that the tool makes, or the last line of what it says where it makes none.
+
+    MCT reads a description of the Keras model beside the graph, and gives the logits for the ``inputs`` (.npz).
+    """
     runner = HERE / f"run_{tool.environment}.py"
-    for file in (graph, calibration, runner):
+    if tool.environment == "mct":
+        files, kind = [graph.with_suffix(".keras.npz"), calibration, inputs], "npz"
+    else:
+        files, kind = [graph, calibration], "onnx"
+    digest = hashlib.sha256()
+    for file in (*files, runner):
         digest.update(file.read_bytes())
-    output = KEPT / f"{graph.stem}.{tool.environment}.{tool.method}.{digest.hexdigest()[:12]}.onnx"
+    output = KEPT / f"{graph.stem}.{tool.environment}.{tool.method}.{digest.hexdigest()[:12]}.{kind}"
     if output.is_file():
         return output
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [str(python), str(runner), str(graph), str(calibration), tool.method, str(output)]
+    command = [str(python), str(runner), *map(str, files), tool.method, str(output)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if output.is_file():
         return output
