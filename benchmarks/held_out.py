@@ -20,8 +20,9 @@ KEPT = Path("build/held_out")
 def held_out(name: str) -> Inputs:
     """Held-out inputs of a trained reference model, by input name.
 
-    Digits: 360 that were held out, as they are and warped. fer: 100 faces that it was not trained on, mirrored and warped
-    (its ranges are calibrated on 96 of them as they are). MEAN_Spot: videos of held-out faces. Speech: held-out voices.
+    Digits: 360 that were held out, as they are and warped. fer: 100 faces that it was not trained on, mirrored and
+    warped (its ranges are calibrated on 96 of them as they are). MEAN_Spot: videos of held-out faces. Speech: held-out
+    voices.
     """
     with np.load(held_out_file(name)) as archive:
         return {key: archive[key] for key in archive.files}

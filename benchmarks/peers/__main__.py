@@ -2,13 +2,16 @@
 
 python -m benchmarks.peers --modelopt PYTHON --onnxruntime PYTHON [--mct PYTHON] [--models NAME...] [-o FILE]
 
-PYTHON: the interpreter of an environment with that tool (`pip install 'nvidia-modelopt[onnx]'`; `pip install onnxruntime
-onnxconverter-common`; `pip install model-compression-toolkit==2.6.0 'tensorflow<2.16' onnx`).
+PYTHON: the interpreter of an environment with that tool (`pip install 'nvidia-modelopt[onnx]'`; `pip install
+onnxruntime onnxconverter-common`; `pip install model-compression-toolkit==2.6.0 'tensorflow<2.16'`).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -18,73 +21,62 @@ import onnx_ir as ir
 from benchmarks.held_out import held_out, held_out_file
 from benchmarks.peers import ours
 from benchmarks.peers.described import describe
-from benchmarks.peers.judge import Judged, agreement, judge, judge_logits, logits_of, lowered_as_int8, outputs, sqnr
+from benchmarks.peers.judge import (
+    Array,
+    Judged,
+    agreement,
+    judge,
+    judge_logits,
+    logits_of,
+    lowered_as_int8,
+    outputs,
+    sqnr,
+)  # fmt: skip
 from benchmarks.peers.tools import INT8, KEPT, run, versions
 from deploy.manifest import Profile
 from engines.graphs import compute_nodes
+from engines.recipe import Recipe
 
 MODELS = ("digits", "digits_mobilenet", "digits_efficientnet", "fer", "mean_spot_cbam", "speech")
 
 
+@dataclass(frozen=True)
+class Compared:
+    """One model, of ``layers`` products: ``ours`` by default, ``same`` with ModelOpt's INT8 layers; ``peers`` by tool.
+
+    A peer that failed is what it said.
+    """
+
+    model: str
+    layers: int
+    ours: Judged
+    same: Judged | None
+    peers: dict[str, Judged | str]
+
+    def judged(self) -> dict[str, Judged]:
+        """The peers that did not fail."""
+        return {tool: judged for tool, judged in self.peers.items() if isinstance(judged, Judged)}
+
+
 def main() -> None:
-    """Runs what was asked for and writes the tables."""
+    """Runs what was asked for and writes the tables, after each model anew."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("modelopt", "onnxruntime", "mct"):
         parser.add_argument(f"--{name}", type=Path, metavar="PYTHON", help=f"of the environment with {name}")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/peers.md"))
     arguments = parser.parse_args()
-    pythons = {
-        name: getattr(arguments, name) for name in ("modelopt", "onnxruntime", "mct") if getattr(arguments, name)
-    }
+    pythons = {name: path for name in ("modelopt", "onnxruntime", "mct") if (path := getattr(arguments, name))}
     KEPT.mkdir(parents=True, exist_ok=True)
-    rows, same, gains, least = [], [], [], []
+    found = []
     for name in arguments.models:
-        found, layers = _model(name, pythons)
-        peers = {tool: j for tool, j in found.items() if isinstance(j, Judged) and tool not in ("ours", "same")}
-        rows += [_row(name, tool, j, layers) for tool, j in found.items() if tool != "same"]
-        best = max((j.sqnr for j in peers.values()), default=float("nan"))
-        least.append(found["ours"].sqnr - best)
-        modelopt = {tool: j for tool, j in peers.items() if tool.startswith("ModelOpt")}
-        if "same" in found and modelopt:
-            better = max(modelopt, key=lambda tool: modelopt[tool].sqnr)
-            gains.append(found["same"].sqnr - modelopt[better].sqnr)
-            same.append(
-                f"| {name} | {len(modelopt[better].int8)} of {layers} | {found['same'].sqnr:.1f} "
-                f"| {modelopt[better].sqnr:.1f} ({better.split()[-1]}) | {gains[-1]:+.1f} |"
-            )
-        print("\n".join(rows[-len(found) :]), flush=True)
-    lines = [
-        "# INT8 beside other tools",
-        "",
-        "`python -m benchmarks.peers "
-        + " ".join(f"--{name} PYTHON" for name in pythons)
-        + "`: "
-        + "; ".join(versions(python, name) for name, python in pythons.items())
-        + ". The same FP32 graphs and calibration data; SQNR of the logits and agreement of the largest logit with FP32 "
-        "over 2,000 held-out inputs, every graph run with all optimizations off, in FP32 between Q and DQ (ours with "
-        "FP16's rounding there too). INT8: Conv, Gemm and MatMul with both operands quantized; lowered: as INT8 in "
-        "TensorRT-RTX's layer table (SM80 and newer).",
-        "",
-        "| model | tool | INT8 layers | lowered | SQNR dB | top-1 agreement |",
-        "|---|---|---|---|---|---|",
-        *rows,
-        "",
-        f"Ours over the best of the others: {min(least):+.1f} dB at least, {median(least):+.1f} dB in the median.",
-        "",
-        "## At ModelOpt's set of INT8 layers",
-        "",
-        "| model | INT8 layers | ours dB | better ModelOpt dB | difference |",
-        "|---|---|---|---|---|",
-        *same,
-        "",
-        f"Median of the differences: {median(gains) if gains else float('nan'):+.1f} dB.",
-    ]
-    arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        found.append(_model(name, pythons))
+        lines = ["# INT8 beside other tools", "", _introduction(pythons), "", *_table(found), "", *_same_layers(found)]
+        arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _model(name: str, pythons: dict[str, Path]) -> tuple[dict[str, Judged | str], int]:
-    """What each tool's graph is judged as, and how many products the graph has. "same": ours with ModelOpt's layers."""
+def _model(name: str, pythons: dict[str, Path]) -> Compared:
+    """Every tool's graph of one model, judged; and ours with ModelOpt's layers."""
     import converters
     from converters.convert import convert_model
     from examples.reference import reference
@@ -98,36 +90,87 @@ def _model(name: str, pythons: dict[str, Path]) -> tuple[dict[str, Judged | str]
         calibration = {key: archive[key] for key in archive.files}
     inputs, value = held_out(name), logits_of(model)
     exact = outputs(model.clone(), inputs, value)
-    found: dict[str, Judged | str] = {"ours": _ours(model, ours.default(model, calibration), inputs, exact)}
+    our = _ours(model, ours.default(model, calibration), inputs, exact)
+    peers: dict[str, Judged | str] = {}
     for tool in INT8:
-        if tool.environment not in pythons:
-            continue
-        made = run(tool, pythons[tool.environment], path, entry.calibration, held_out_file(name))
-        if isinstance(made, str):
-            found[tool.name] = made
-        else:
-            found[tool.name] = (
-                judge(ir.load(made), inputs, exact) if made.suffix == ".onnx" else judge_logits(made, exact)
-            )
-        if tool.name == "ModelOpt max" and isinstance(j := found[tool.name], Judged):
-            found["same"] = _ours(model, ours.same_layers(model, calibration, j.int8), inputs, exact, built=False)
-    return found, sum(1 for _ in compute_nodes(model))
+        if tool.environment in pythons:
+            made = run(tool, pythons[tool.environment], path, entry.calibration, held_out_file(name))
+            peers[tool.name] = made if isinstance(made, str) else _peer(made, inputs, exact)
+    same = None
+    if isinstance(modelopt := peers.get("ModelOpt max"), Judged):
+        recipe = ours.same_layers(model, calibration, modelopt.int8)
+        same = _ours(model, recipe, inputs, exact, built=False)
+    return Compared(name, sum(1 for _ in compute_nodes(model)), our, same, peers)
 
 
-def _ours(model: ir.Model, recipe: ours.Recipe, inputs: dict, exact: np.ndarray, built: bool = True) -> Judged:
+def _peer(made: Path, inputs: Mapping[str, Array], exact: Array) -> Judged:
+    if made.suffix != ".onnx":
+        return judge_logits(made, exact)
+    model = ir.load(made)
+    judged = judge(model.clone(), inputs, exact)
+    return dataclasses.replace(judged, placed=sqnr(ours.placed(model, inputs), exact))
+
+
+def _ours(model: ir.Model, recipe: Recipe, inputs: Mapping[str, Array], exact: Array, *, built: bool = True) -> Judged:
     found = ours.simulated(model, recipe, inputs, logits_of(model))
     layers = frozenset(layer.name for layer in recipe.layers if layer.precision == "int8")
     lowered = lowered_as_int8(ours.typed(model, recipe), Profile()) if built else ""
     return Judged(sqnr(found, exact), agreement(found, exact), layers, lowered)
 
 
-def _row(model: str, tool: str, judged: Judged | str, layers: int) -> str:
-    if isinstance(judged, str):
-        return f"| {model} | {tool} | {judged} | | | |"
+def _introduction(pythons: dict[str, Path]) -> str:
+    options = " ".join(f"--{name} PYTHON" for name in pythons)
+    packages = "; ".join(versions(python, name) for name, python in pythons.items())
     return (
-        f"| {model} | {tool} | {len(judged.int8)} of {layers} | {judged.lowered} | {judged.sqnr:.1f} "
-        f"| {'' if np.isnan(judged.agreement) else f'{judged.agreement:.2%}'} |"
+        f"`python -m benchmarks.peers {options}`: {packages}.\n\n"
+        "The same FP32 graphs and calibration data; SQNR of the logits, and how often the largest logit is FP32's, "
+        "over 2,000 held-out inputs, every graph run with all optimizations off. Other tools' graphs compute in FP32 "
+        "between Q and DQ; ours, and the column *scales in our placement* (the tool's layers and scales read back as a "
+        "recipe), round to FP16 there. INT8: Conv, Gemm and MatMul with both operands quantized; lowered: as INT8 in "
+        "TensorRT-RTX's layer table (SM80 and newer). ONNX Runtime's entropy has 128 bins for 128 steps by default, "
+        "and so is its min-max. MCT's steps are powers of two for activations (its default); it has no ONNX graph of "
+        "its own here: its Keras model ran, built again in Keras 2.15 with the same weights."
     )
+
+
+def _table(found: list[Compared]) -> list[str]:
+    head = "| model | tool | INT8 layers | lowered | SQNR dB | top-1 agreement | scales in our placement, dB |"
+    rows = [_row(each, tool, judged) for each in found for tool, judged in {"ours": each.ours, **each.peers}.items()]
+    gains = [each.ours.sqnr - max((j.sqnr for j in each.judged().values()), default=np.nan) for each in found]
+    over = f"Ours over the best of the others: {min(gains):+.1f} dB at least, {median(gains):+.1f} dB in the median."
+    return [head, "|---" * 7 + "|", *rows, "", over]
+
+
+def _row(each: Compared, tool: str, judged: Judged | str) -> str:
+    if isinstance(judged, str):
+        return f"| {each.model} | {tool} | {judged} | | | | |"
+    agreed = "" if np.isnan(judged.agreement) else f"{judged.agreement:.2%}"
+    placed = "" if judged.placed is None else f"{judged.placed:.1f}"
+    counts = f"{len(judged.int8)} of {each.layers} | {judged.lowered}"
+    return f"| {each.model} | {tool} | {counts} | {judged.sqnr:.1f} | {agreed} | {placed} |"
+
+
+def _same_layers(found: list[Compared]) -> list[str]:
+    rows, gains = [], []
+    for each in found:
+        modelopt = {tool: j for tool, j in each.judged().items() if tool.startswith("ModelOpt")}
+        if each.same is None or not modelopt:
+            continue
+        better = max(modelopt, key=lambda tool: modelopt[tool].sqnr)
+        gains.append(each.same.sqnr - modelopt[better].sqnr)
+        figures = f"{each.same.sqnr:.1f} | {modelopt[better].sqnr:.1f} ({better.split()[-1]}) | {gains[-1]:+.1f}"
+        rows.append(f"| {each.model} | {len(each.same.int8)} of {each.layers} | {figures} |")
+    return [
+        "## At ModelOpt's set of INT8 layers",
+        "",
+        "Both in FP32 between Q and DQ.",
+        "",
+        "| model | INT8 layers | ours dB | better ModelOpt dB | difference |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Median of the differences: {median(gains) if gains else np.nan:+.1f} dB.",
+    ]
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ class Judged:
     """``sqnr``: of the logits, dB. ``agreement``: part of the inputs whose largest logit is FP32's (NaN of one output).
 
     ``int8``: names of the INT8 layers; ``lowered``: how many of them TensorRT-RTX lowered as INT8, or why it did not
-    build the graph.
+    build the graph. ``placed``: SQNR of the same scales in our placement, dB.
     """
 
     sqnr: float
     agreement: float
     int8: frozenset[str]
     lowered: int | str
+    placed: float | None = None
 
 
 def outputs(model: ir.Model, inputs: Mapping[str, Array], value: str) -> Array:
@@ -48,7 +49,7 @@ def outputs(model: ir.Model, inputs: Mapping[str, Array], value: str) -> Array:
 
 
 def logits_of(model: ir.Model) -> str:
-    """The value that stands for the only output; a Q/DQ pair that a tool put behind a closing Softmax is passed over."""
+    """The value that stands for the only output; a Q/DQ pair that a tool put behind a Softmax is passed over."""
     (value,) = model.graph.outputs
     while (producer := value.producer()) is not None and producer.op_type in ("QuantizeLinear", "DequantizeLinear"):
         source = producer.inputs[0]

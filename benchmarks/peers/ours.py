@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 import engines
+from benchmarks.peers.judge import logits_of
 from engines.apply import applied
 from engines.calibration.choice import choose
 from engines.calibration.collect import collect
@@ -18,6 +19,7 @@ from engines.graphs import compute_nodes, load, weights_of
 from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
 from engines.rules import decide, weight_scales
 from engines.simulate import simulate
+from engines.trained import separate
 
 Array = NDArray[Any]
 
@@ -50,6 +52,13 @@ def same_layers(model: ir.Model, calibration: Mapping[str, Array], names: frozen
         for a in start.activations
     )
     return dataclasses.replace(start, activations=activations)
+
+
+def placed(graph: ir.Model, inputs: Mapping[str, Array]) -> Array:
+    """The logits with another tool's scales and INT8 layers, and our placement of Q and DQ between them."""
+    model = load(graph)
+    separate(model)
+    return simulated(model, engines.recipe(ir.to_proto(graph), "int8"), inputs, logits_of(model))
 
 
 def default(model: ir.Model, calibration: Mapping[str, Array]) -> Recipe:

@@ -74,7 +74,7 @@ def _activated(x, activation: str):
         return x
     if activation == "hard_sigmoid":
         return tf.nn.relu6(x + 3.0) * (1 / 6)
-    if activation == "hard_swish":
+    if activation in ("hard_silu", "hard_swish"):
         return x * (tf.nn.relu6(x + 3.0) * (1 / 6))
     return {"relu": tf.nn.relu, "silu": tf.nn.silu, "sigmoid": tf.sigmoid}[activation](x)
 

@@ -1,4 +1,4 @@
-"""The other tools: each runs in an environment of its own, once for each graph, and its result is kept in build/peers."""
+"""The other tools: each runs in an environment of its own, once for each graph; results are kept in build/peers."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def run(tool: Tool, python: Path, graph: Path, calibration: Path, inputs: Path) 
 
 def versions(python: Path, environment: str) -> str:
     """Names and versions of the tool's packages."""
-    code = "import sys; from importlib.metadata import version; print(', '.join(f'{n} {version(n)}' for n in sys.argv[1:]))"
+    code = "import sys, importlib.metadata as m; print(', '.join(f'{n} {m.version(n)}' for n in sys.argv[1:]))"
     command = [str(python), "-c", code, *PACKAGES[environment]]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
