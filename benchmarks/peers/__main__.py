@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from benchmarks.held_out import held_out, held_out_file
-from benchmarks.peers import ours
+from benchmarks.peers import MODELS, ours
 from benchmarks.peers.described import describe
 from benchmarks.peers.judge import (
     Array,
@@ -36,8 +36,6 @@ from benchmarks.peers.tools import INT8, KEPT, run, versions
 from deploy.manifest import Profile
 from engines.graphs import compute_nodes
 from engines.recipe import Recipe
-
-MODELS = ("digits", "digits_mobilenet", "digits_efficientnet", "fer", "mean_spot_cbam", "speech")
 
 
 @dataclass(frozen=True)
