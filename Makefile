@@ -1,5 +1,6 @@
-# make engine   build MODEL into build/<name>: the FP32 graph, and an engine for each PRECISION. MODEL is the name of a
-#               reference model, or a file of yours; then CALIBRATION= (for int8) and SAMPLE= are .npz files of real inputs.
+# make engine   build MODEL into build/<name>: the FP32 graph, and an engine for each PRECISION (FP16 and INT8, as far as
+#               they suit the target, when not given). MODEL is the name of a reference model, or a file of yours; then
+#               CALIBRATION= (for int8) and SAMPLE= are .npz files of real inputs.
 #               ARGS= is whatever else there is to say (--max-batch; of a file of yours --task, --labels, --shapes too)
 # make engines  the same for every reference model
 # make test     lint, types, the import contract, all tests: the one test command
@@ -9,7 +10,8 @@
 
 PYTHON ?= python3
 MODEL ?= mean_spot_cbam
-PRECISION ?= fp16,int8
+PRECISION ?=
+ENGINES = $(if $(PRECISION),--precision '$(PRECISION)')
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,13 +23,13 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 engine: $(READY)
 	@case '$(MODEL)' in \
 	*.keras|*.h5|*.hdf5|*.onnx) name=$$(basename '$(MODEL)'); \
-	  $(BIN)/python -m engines.build '$(MODEL)' -o "build/$${name%.*}" --precision '$(PRECISION)' \
-	    $(if $(CALIBRATION),--calibration '$(CALIBRATION)') $(if $(SAMPLE),--sample '$(SAMPLE)') $(ARGS);; \
-	*) $(BIN)/python -m examples.build '$(MODEL)' --precision '$(PRECISION)' $(ARGS);; \
+	  $(BIN)/python -m engines.build '$(MODEL)' -o "build/$${name%.*}" \
+	    $(ENGINES) $(if $(CALIBRATION),--calibration '$(CALIBRATION)') $(if $(SAMPLE),--sample '$(SAMPLE)') $(ARGS);; \
+	*) $(BIN)/python -m examples.build '$(MODEL)' $(ENGINES) $(ARGS);; \
 	esac
 
 engines: $(READY)
-	@$(BIN)/python -m examples.build all --precision '$(PRECISION)' $(ARGS)
+	@$(BIN)/python -m examples.build all $(ENGINES) $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -34,7 +34,7 @@ def copy_sample(sample: Path, root: Path = ROOT) -> bool:
 
 
 def build_reference(
-    entry: Reference, output: Path, precision: str, target: str, max_batch: int = 8, budget: str | None = None
+    entry: Reference, output: Path, precision: str | None, target: str, max_batch: int = 8, budget: str | None = None
 ) -> None:
     """Builds one reference model into ``output / entry.name``. Raises what `engines.build` raises."""
     import engines
@@ -56,7 +56,7 @@ def build_reference(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of {', '.join(REFERENCES)}")
-    parser.add_argument("--precision", default="fp16,int8", help="beside FP32, comma-separated (default: fp16,int8)")
+    parser.add_argument("--precision", help="as for engines.build (default: fp16,int8 as far as they suit the target)")
     parser.add_argument("--budget", metavar="LIMIT", help="as for engines.build, e.g. sqnr=30dB")
     parser.add_argument("--target", default="auto", help="as for engines.build (default: auto)")
     parser.add_argument(

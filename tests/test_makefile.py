@@ -55,6 +55,14 @@ def test_the_same_python_and_none(project: Path) -> None:
     assert make(project, f"PYTHON={sys.executable}").returncode == 0
 
 
+def test_a_precision_is_handed_on_only_where_it_is_asked_for(project: Path) -> None:
+    for model, module in (("digits", "examples.build"), ("my.keras", "engines.build")):
+        arguments = ("-n", "-o", ".venv/.ready", "engine", f"MODEL={model}")
+        assert f"python -m {module} '{model}'" in make(project, *arguments).stdout
+        assert "--precision" not in make(project, *arguments).stdout
+        assert make(project, *arguments, "PRECISION=bf16").stdout.count("--precision 'bf16'") == 2
+
+
 def test_a_python_that_is_not_there(project: Path) -> None:
     result = make(project, "PYTHON=no-such-python")
     assert result.returncode == 2

@@ -82,7 +82,13 @@ def test_build_hands_on_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_first_name_becomes_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "build", lambda source, output, **facts: output.mkdir(parents=True), raising=False)
+    asked: list[Any] = []
+
+    def build(source: Any, output: Path, **facts: Any) -> None:
+        output.mkdir(parents=True)
+        asked.append(facts["precision"])
+
+    monkeypatch.setattr(engines, "build", build, raising=False)
     copied: list[Path] = []
 
     def record(sample: Path) -> bool:
@@ -95,6 +101,7 @@ def test_first_name_becomes_current(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert command.run(parser.parse_args(["speech", "digits", "-o", str(tmp_path)])) == 0
     assert os.readlink(tmp_path / "current") == "speech"
     assert copied == [table.reference("speech").sample]
+    assert asked == [None, None]  # the target's own default
 
 
 def test_all_names_are_checked_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
