@@ -80,7 +80,7 @@ def cast(model: ir.Model, recipe: Recipe) -> None:
     for index, value in enumerate(list(model.graph.outputs)):
         dtype = wanted[name_of(value)]
         if dtype is not None and value.dtype != dtype:
-            model.graph.outputs[index] = _output(model, value, dtype)
+            model.graph.outputs[index] = cast_output(model, value, dtype)
 
 
 def _bodies(node: ir.Node) -> list[ir.Node]:
@@ -128,7 +128,7 @@ def _retype_constant(node: ir.Node, kind: ir.DataType) -> None:
         node.attributes["value"] = ir.AttrTensor("value", ir.tensor(found.as_tensor().numpy().astype(kind.numpy())))
 
 
-def _output(model: ir.Model, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+def cast_output(model: ir.Model, value: ir.Value, dtype: ir.DataType) -> ir.Value:
     """A Cast back to the type of a graph output, which keeps its name; the value behind it is renamed."""
     name = name_of(value)
     value.name = f"{name}/{value.dtype.short_name() if value.dtype else 'inner'}"

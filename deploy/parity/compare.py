@@ -67,11 +67,15 @@ class Parity:
 def compare_outputs(
     manifest: Manifest, precision: str | None, reference: Mapping[str, Array], actual: Mapping[str, Array]
 ) -> tuple[Comparison, ...]:
-    """Holds every output against its reference. Raises BundleError where one is missing or of another shape."""
+    """Holds every output against its reference. Raises BundleError where one is missing or of another shape.
+
+    An output that the bundle gives in float16 is rounded to it, whatever was computed in: it is judged as FP16.
+    """
     simulated = manifest.simulated.get(precision or "", {})
     compared = []
     for spec in manifest.outputs:
-        bound = threshold(precision, manifest.sensitivity.get(spec.name, 0.0), simulated.get(spec.name))
+        judged = "fp16" if spec.dtype == "float16" and precision in ("fp32", None) else precision
+        bound = threshold(judged, manifest.sensitivity.get(spec.name, 0.0), simulated.get(spec.name))
         compared.append(_compare(spec.name, reference, actual, bound))
     return tuple(compared)
 
@@ -79,10 +83,14 @@ def compare_outputs(
 def compare_layers(
     manifest: Manifest, reference: Mapping[str, Array], actual: Mapping[str, Array]
 ) -> tuple[Comparison, ...]:
-    """Holds Keras layers (by path, in Keras's layout) against the FP32 graph's, in the manifest's order."""
-    bound = threshold("fp32", max(manifest.sensitivity.values(), default=0.0))
+    """Holds Keras layers (by path, in Keras's layout) against the FP32 graph's, in the manifest's order.
+
+    One whose output the bundle gives in float16 is judged as FP16, as `compare_outputs` does.
+    """
+    sensitivity = max(manifest.sensitivity.values(), default=0.0)
     paths = [layer.path for layer in manifest.layers if layer.path in reference and layer.path in actual]
-    return tuple(_compare(path, reference, actual, bound) for path in paths)
+    judged = {path: "fp16" if actual[path].dtype == np.float16 else "fp32" for path in paths}
+    return tuple(_compare(path, reference, actual, threshold(judged[path], sensitivity)) for path in paths)
 
 
 def run_in_slices(run: Run, inputs: Mapping[str, Array], limits: tuple[int, int] | None) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.bundle import CURRENT, Bundle, open_bundle, set_current
 from deploy.manifest import Profile
+from engines import io_types
 from engines.build import given as given_recipe
 from engines.build import options as checked
 from engines.build.options import AUTO, Options
@@ -42,6 +43,7 @@ def build(
     trust_lambda: bool = False,
     calibration_method: str = "auto",
     recipe: Recipe | Path | str | None = None,
+    io_dtype: str | Mapping[str, str] | None = None,
     budget: str | None = None,
     force: bool = False,
     quiet: bool = False,
@@ -72,6 +74,8 @@ def build(
             precisions are decided as ever. Scales that it lacks are computed.
         budget: how far from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …), with
             labels beside the calibration samples where there are any (`engines.search.samples`).
+        io_dtype: ``fp16`` (all float inputs and outputs), or by name, as ``image=uint8,scores=fp16``: the types that
+            every file of the bundle takes and gives; FP32 by default. Samples for uint8 are bytes too.
         force: build even where the bundle is up to date.
         quiet: print nothing.
 
@@ -105,6 +109,7 @@ def build(
         trust_lambda=trust_lambda,
         calibration_method=calibration_method,
         given=given,
+        io_dtype=io_types.parse(io_dtype),
         budget=budget or "",
         auto=auto,
         by_default=given is None and (precision is None or auto),
@@ -143,19 +148,23 @@ def _build(asked: Options, target: Target, key: str, progress: Progress) -> Bund
 
 def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Source, Data]:
     """The FP32 graph, and the real inputs: these are held against the model before it is converted."""
+    from engines.build.border import bordered
     from engines.build.data import FEW, read
     from engines.build.source import check_labels, convert, load, require_sizes
 
     with progress.step("convert") as notes:
         opened = load(asked)
-        data = read(opened.inputs, asked.sample, asked.calibration)
+        data = read(io_types.early(asked.io_dtype, opened.inputs), asked.sample, asked.calibration)
         if not target.open_sizes or data.origin == "random":
             require_sizes(opened, {} if data.origin == "random" else data.golden, asked, target)
         source = convert(opened, asked)
+        source, data = bordered(source, data, asked.io_dtype)
         check_labels(asked.labels, source.outputs)
         notes.append(f"{len(source.model.graph)} nodes")
         if asked.given is not None:
             asked.given.check(source.model, target)
+    for name in (name for name in source.io.changed if source.io.is_bytes(name)):
+        progress.warn(f"{name} takes bytes, and the model gets 0 to 255 of them: it must normalize them itself")
     if data.origin == "random":
         progress.warn("no sample, no calibration data: the golden inputs are random and prove little (--sample NPZ)")
     if not set(QUANTIZED).isdisjoint(asked.precisions) and data.count is not None and data.count < FEW:
@@ -211,7 +220,7 @@ def _precisions(
                 progress.say(f"[bold]{'budget':<10}[/]", f"{asked.budget}: {found.summary()}")
                 for note in found.notes:
                     progress.warn(note)
-            made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given))
+            made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given, source.io))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
             if clipped := sum(a.estimator != "minmax" for a in recipe.activations):
                 notes.append(f"{clipped} ranges clipped")

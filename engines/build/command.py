@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIMIT",
         help="how far from FP32 the outputs may be: top1=0.1pp, agreement=99.5%%, kl=0.01, sqnr=30dB",
     )
+    add("--io-dtype", metavar="TYPE", help="fp16, or by name: image=uint8,scores=fp16 (default: as in the model, fp32)")
     add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
     add("--task", default="", help="classification or regression")
     add("--labels", default="", metavar="A,B,...", help="names of the classes")
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         trust_lambda=arguments.trust_lambda,
         calibration_method=arguments.calibration_method,
         recipe=arguments.recipe,
+        io_dtype=arguments.io_dtype,
         budget=arguments.budget,
         force=arguments.force,
     )

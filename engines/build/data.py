@@ -104,5 +104,6 @@ def _random(spec: TensorSpec) -> Array:
     random = np.random.default_rng(0)
     shape = tuple(size if isinstance(size, int) else SAMPLES for size in spec.shape)
     dtype = np.dtype(spec.dtype)
-    values = random.normal(size=shape) if dtype.kind == "f" else random.integers(0, 2, shape)
+    most = 256 if dtype == np.uint8 else 2  # an image in bytes; else an index or a truth value, which any model takes
+    values = random.normal(size=shape) if dtype.kind == "f" else random.integers(0, most, shape)
     return np.asarray(values, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ class Options:
     trust_lambda: bool
     calibration_method: str = "auto"
     given: Given | None = None
+    io_dtype: Mapping[str, str] = field(default_factory=dict)
     budget: str = ""
     auto: bool = False
     """Whether the precisions are candidates, of which the cheapest is kept."""
@@ -73,6 +74,7 @@ class Options:
             "labels": self.labels,
             "task": self.task,
             "calibration_method": self.calibration_method,
+            "io_dtype": self.io_dtype,
             "recipe": self.given.recipe.to_json() if self.given is not None else None,
             "budget": self.budget,
             "auto": self.auto,

@@ -12,6 +12,7 @@ from deploy.errors import BuildError
 from deploy.files import sha256
 from deploy.manifest import BATCH, LayerOutput, TensorSpec
 from deploy.npz import Array
+from engines.io_types import KEPT, IoTypes
 from engines.kinds import is_file, is_graph
 from engines.user_code import code_names, layer_code
 
@@ -44,13 +45,15 @@ class Opened:
 class Source:
     """An FP32 graph and where it came from.
 
-    ``keras`` is the Keras model, None for a graph that was given as such: ONNX Runtime then is the reference.
+    ``keras`` is the Keras model, None for a graph that was given as such: ONNX Runtime then is the reference. ``io``:
+    the types that its inputs and outputs have at the border of every file of the bundle.
     """
 
     model: onnx_ir.Model
     keras: Any
     layers: tuple[LayerOutput, ...]
     provenance: dict[str, Any]
+    io: IoTypes = KEPT
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

@@ -15,6 +15,7 @@ from deploy.manifest import Profile, TensorSpec
 from deploy.parity.metrics import measure
 from engines.build.given import Given
 from engines.build.given import details as recipe_details
+from engines.io_types import KEPT, IoTypes, retype
 from engines.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class Made:
     seconds: float
 
 
-def errors(recipe: Recipe, model: onnx_ir.Model, built: Built, golden: Golden) -> dict[str, dict[str, float]]:
+def errors(
+    recipe: Recipe, model: onnx_ir.Model, built: Built, golden: Golden, io: IoTypes = KEPT
+) -> dict[str, dict[str, float]]:
     """Per output the metrics on the golden inputs, against the golden outputs.
 
     Of an engine, which may not run here, by simulating its recipe; of a graph for ONNX Runtime by running that graph.
@@ -57,9 +60,9 @@ def errors(recipe: Recipe, model: onnx_ir.Model, built: Built, golden: Golden) -
     from engines.simulate import first_overflow, simulate
 
     if built.kind == "graph":
-        outputs = run_bytes(built.data, golden.inputs, list(golden.outputs))
+        outputs = run_bytes(built.data, io.border(golden.inputs), list(golden.outputs))
     else:
-        outputs = simulate(recipe, model, golden.inputs)
+        outputs = io.border(simulate(recipe, model, golden.inputs))
     found: dict[str, dict[str, float]] = {}
     for name, expected in golden.outputs.items():
         if outputs[name].dtype.kind == "f" and not np.isfinite(outputs[name]).all():
@@ -83,6 +86,7 @@ def make(
     golden: Golden,
     inputs: tuple[TensorSpec, ...],
     given: Given | None = None,
+    io: IoTypes = KEPT,
 ) -> Made:
     """Builds one precision for a target and lays out its files."""
     import onnx_ir
@@ -91,9 +95,9 @@ def make(
 
     start = time.perf_counter()
     precision = recipe.precision
-    built = target.build(model, recipe, profile)
+    built = target.build(model, recipe, profile, io)
     recipe = built.recipe
-    simulated = errors(recipe, model, built, golden)
+    simulated = errors(recipe, model, built, golden, io)
     name = f"{precision}{built.suffix}" if built.kind == "engine" else f"model.{precision}{built.suffix}"
     details = {**built.details, "layers": layer_counts(built)} if built.layers else built.details
     said = recipe_details(recipe, given)
@@ -101,8 +105,10 @@ def make(
     command = ""
     if built.kind == "engine":
         graph = f"model.{precision}.onnx"
-        typed = onnx_ir.to_proto(applied(recipe, model, target.name)).SerializeToString()
-        files.append(File(graph, typed, "graph", precision, target.name))
+        typed = applied(recipe, model, target.name)
+        retype(typed, io)
+        data = onnx_ir.to_proto(typed).SerializeToString()
+        files.append(File(graph, data, "graph", precision, target.name))
         command = command_line(target.name, graph, name, inputs, profile)
     files.append(File(name, built.data, built.kind, precision, target.name, details))
     if built.table is not None:

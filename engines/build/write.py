@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from deploy.bundle import artifact, write_manifest
@@ -30,7 +31,13 @@ def write(
     """Writes the graphs, engines, golden pairs, and the manifest that binds them. Raises KerasrtError."""
     import onnx_ir
 
-    graph = onnx_ir.to_proto(source.model).SerializeToString()
+    from engines.graphs import load
+    from engines.io_types import retype
+
+    bordered = load(source.model)
+    retype(bordered, source.io)
+    graph = onnx_ir.to_proto(bordered if source.io.changed else source.model).SerializeToString()
+    golden = dataclasses.replace(golden, inputs=source.io.border(golden.inputs))
     files = [File("model.onnx", graph, "graph", "fp32"), *(file for one in made for file in one.files)]
     with replacing_folder(asked.output) as folder:
         for file in files:
@@ -39,8 +46,8 @@ def write(
         artifacts = [artifact(folder, f.name, f.kind, f.precision, f.target, details=f.details) for f in files]
         manifest = Manifest(
             name=asked.name,
-            inputs=source.inputs,
-            outputs=source.outputs,
+            inputs=source.io.specs(source.inputs),
+            outputs=source.io.specs(source.outputs),
             artifacts=(*artifacts, artifact(folder, FILE, "golden")),
             layers=source.layers,
             profile=asked.profile,

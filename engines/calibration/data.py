@@ -7,6 +7,7 @@ import hashlib
 import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -54,13 +55,30 @@ def filled(batch: Batch, fixed: int | None) -> Batch:
     return {name: np.concatenate([a, np.repeat(a[-1:], fixed - len(a), axis=0)]) for name, a in batch.items()}
 
 
+@dataclass(frozen=True)
+class Widened:
+    """Samples in wider dtypes: ``given`` is how the source has them (images in bytes), ``wanted`` how they are read."""
+
+    source: object
+    given: tuple[TensorSpec, ...]
+    wanted: tuple[TensorSpec, ...]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in batches(self.source, self.given, 32):
+            yield {spec.name: batch[spec.name].astype(spec.dtype) for spec in self.wanted}
+
+
 def describe(source: object) -> str:
     """What to call a source in messages: the file's name, or its type."""
+    if isinstance(source, Widened):
+        return describe(source.source)
     return str(source) if isinstance(source, str | Path) else f"calibration data ({type(source).__name__})"
 
 
 def provenance(source: object) -> dict[str, str]:
     """Where the samples come from: file name and SHA-256 of a file or folder, else the type."""
+    if isinstance(source, Widened):
+        return provenance(source.source)
     if not isinstance(source, str | Path):
         return {"source": type(source).__name__}
     path = Path(source)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
+from engines.io_types import KEPT, IoTypes
 from engines.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Target(Protocol):
     def version(self) -> str:
         """The version of the builder, from the installed package's metadata: nothing is imported."""
 
-    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
-        """Applies the recipe to an FP32 graph and builds it. Raises BuildError."""
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile, io: IoTypes = KEPT) -> Built:
+        """Applies the recipe to an FP32 graph, gives its border the types ``io``, and builds it. Raises BuildError."""
 
 
 def installed_version(*distributions: str) -> str:

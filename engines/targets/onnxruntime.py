@@ -12,6 +12,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from deploy.manifest import Profile
+from engines.io_types import KEPT, IoTypes, retype
 from engines.recipe import Recipe
 from engines.targets.base import Built, installed_version, register
 
@@ -37,13 +38,14 @@ class OnnxRuntime:
     def version(self) -> str:
         return installed_version("onnxruntime", "onnxruntime-gpu")
 
-    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile, io: IoTypes = KEPT) -> Built:
         import onnx_ir
 
         from engines.apply import applied
         from engines.sessions import session
 
-        data = onnx_ir.to_proto(applied(recipe, model, self.name)).SerializeToString()
+        graph = applied(recipe, model, self.name)
+        data = onnx_ir.to_proto(graph).SerializeToString()
         session(data, optimize=True)
         details: dict[str, Any] = {"builder": f"ONNX Runtime {self.version()}", "notes": []}
         slow = ""
@@ -58,6 +60,9 @@ class OnnxRuntime:
                     slow = text
                 else:
                     details["notes"].append(f"{text}; it runs where --precision int8 asks for it")
+        if io.changed:
+            retype(graph, io)
+            data = onnx_ir.to_proto(graph).SerializeToString()
         return Built(recipe, "graph", ".onnx", data, details=details, slow=slow)
 
 

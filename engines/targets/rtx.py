@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
+from engines.io_types import KEPT, IoTypes, retype
 from engines.recipe import PRECISIONS, Recipe
 from engines.targets.base import Built, installed_version, register
 
@@ -43,12 +44,12 @@ class Rtx:
     def version(self) -> str:
         return installed_version("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx")
 
-    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile, io: IoTypes = KEPT) -> Built:
         from engines.targets.ladder import climb
 
-        return climb(recipe, lambda recipe: self._build(model, recipe, profile))
+        return climb(recipe, lambda recipe: self._build(model, recipe, profile, io))
 
-    def _build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+    def _build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile, io: IoTypes) -> Built:
         import onnx_ir
 
         from engines.apply import applied
@@ -58,6 +59,7 @@ class Rtx:
 
         typed = applied(recipe, model, self.name)
         lint(typed, recipe)
+        retype(typed, io)
         graph = onnx_ir.to_proto(typed).SerializeToString()
         built, capabilities, notes = _build_for_most(graph, model, recipe, profile)
         if not built.layers:

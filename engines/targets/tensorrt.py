@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deploy.errors import BuildError
 from deploy.gpu import gpus
 from deploy.manifest import Profile
+from engines.io_types import KEPT, IoTypes, retype
 from engines.recipe import PRECISIONS, Recipe
 from engines.targets.base import Built, installed_version, register
 
@@ -43,7 +44,7 @@ class TensorRT:
     def version(self) -> str:
         return installed_version("tensorrt", "tensorrt_cu13", "tensorrt_cu12")
 
-    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+    def build(self, model: onnx_ir.Model, recipe: Recipe, profile: Profile, io: IoTypes = KEPT) -> Built:
         import tensorrt
 
         from engines.targets.ladder import climb
@@ -56,9 +57,9 @@ class TensorRT:
                 found=tensorrt.__version__,
                 fix="install TensorRT 10.3 or newer",
             )
-        return climb(recipe, lambda recipe: self._build(tensorrt, model, recipe, profile))
+        return climb(recipe, lambda recipe: self._build(tensorrt, model, recipe, profile, io))
 
-    def _build(self, trt: Any, model: onnx_ir.Model, recipe: Recipe, profile: Profile) -> Built:
+    def _build(self, trt: Any, model: onnx_ir.Model, recipe: Recipe, profile: Profile, io: IoTypes) -> Built:
         import onnx_ir
 
         from engines.apply import applied
@@ -68,6 +69,7 @@ class TensorRT:
 
         typed = applied(recipe, model, self.name)
         lint(typed, recipe)
+        retype(typed, io)
         graph = onnx_ir.to_proto(typed).SerializeToString()
         try:
             built = nvidia.build(trt, graph, profile)
