@@ -1,8 +1,8 @@
 """Which range each quantized value gets: of one estimator for all, or of the one that errs least at the outputs.
 
 ``auto`` compares complete INT8 recipes on a replay of calibration samples, simulated as the engine computes:
-1. Each estimator for all values. 2. From the best of them on, value by value, every other estimator for that one; not
-where a run of the model is so large that this would take minutes.
+1. Each estimator for all values, against min-max. 2. From the best of them on, value by value, every other estimator
+for that one; not where a run of the model is so large that this would take minutes.
 The error is the noise power relative to the signal's, summed over the outputs (the logits where an output is a closing
 Softmax or Sigmoid). A change is kept where it saves `GAIN` of it, and does not raise it in either half of the samples:
 what only suits these few samples is not taken. No estimator is best for all networks (Wu et al. 2020, table 5).
@@ -68,15 +68,22 @@ def choose(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Choice:
     count = int(max(4, min(samples, UNIFORM_WORK // (work * len(ESTIMATORS)))))
     replay = _Replay(model, recipe, {name: array[:count] for name, array in ranges.replay.items()})
     found = {name: replay.noise(amax) for name, amax in estimates.items()}
-    best = "minmax"
-    for name, noise in found.items():
-        best = name if _better(noise, found[best]) else best
+    best = least(found)
     names, noise = dict.fromkeys(values, best), found[best]
     if work * count * len(values) * len(ESTIMATORS) <= SINGLE_WORK:
         names, noise = _singly(replay, estimates, names, noise)
     measured = ", ".join(f"{name} {_decibels(noise)}" for name, noise in found.items())
     why = f"{count} samples replayed, for all values {measured}; as chosen {_decibels(noise)} dB"
     return Choice({value: estimates[name][value] for value, name in names.items()}, names, "auto", why)
+
+
+def least(found: Mapping[str, Noise]) -> str:
+    """The estimator of least noise among those that are better than ``minmax``; that where none is.
+
+    Each is held against min-max, not against the one before it: two that differ by less than `GAIN` may both be better.
+    """
+    better = [name for name in found if _better(found[name], found["minmax"])]
+    return min(better, key=lambda name: float(found[name].sum()), default="minmax")
 
 
 def multiplications(model: ir.Model) -> float:

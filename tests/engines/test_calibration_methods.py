@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import engines
 from deploy.errors import BuildError, InputError
 from deploy.npz import Array
+from engines.calibration.choice import least
 from engines.calibration.collect import collect
 from engines.calibration.estimators import ESTIMATORS, METHODS, entropy, mse, percentile
 from engines.calibration.histogram import BINS, Histogram
@@ -106,6 +107,17 @@ def test_auto_clips_what_the_outputs_do_not_need_and_says_so() -> None:
     first = next(layer for layer in auto.layers if layer.name == "first")
     assert "seen up to 60" in first.why
     assert "as chosen" in auto.calibration["why"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("minmax", "percentile 99.999", "percentile 99.99"))))
+def test_auto_takes_the_least_noise_in_whatever_order_the_estimators_come(order: tuple[str, ...]) -> None:
+    decibels = {"minmax": 29.2, "percentile 99.999": 31.0, "percentile 99.99": 31.5}  # the last two within GAIN
+    assert least({name: np.full(2, 10 ** (-decibels[name] / 10)) for name in order}) == "percentile 99.99"
+
+
+@pytest.mark.parametrize("halves", [(0.9, 0.9), (0.1, 1.2)])
+def test_auto_keeps_min_max_for_a_small_gain_or_one_of_half_of_the_samples(halves: tuple[float, float]) -> None:
+    assert least({"minmax": np.ones(2), "mse": np.array(halves)}) == "minmax"
 
 
 @pytest.mark.parametrize("method", METHODS)
