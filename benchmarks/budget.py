@@ -80,7 +80,7 @@ def _additivity(made: dict[str, Made]) -> list[str]:
         "",
         "20 random recipes a model, each group in INT8 with probability 0.3, 0.5, 0.8 or 1: SQNR predicted from the "
         "groups alone (and the pairs that the search measures) less the simulated one, dB; on the samples that the "
-        "groups were measured on, and on as many others.",
+        "groups were measured on, and on as many others, where the samples themselves differ too.",
         "",
         "| model | groups | pairs kept | largest error | RMS | on other samples, largest | RMS |",
         "|---|---|---|---|---|---|---|",
@@ -107,7 +107,7 @@ def _searches(made: dict[str, Made]) -> list[str]:
         "",
         "## Searches",
         "",
-        "Runs beyond the sensitivity pass (one a group, six pairs, the base twice); seconds for the whole search.",
+        "Runs beyond the sensitivity pass (one a group, up to 15 pairs, the base twice); seconds for the whole search.",
         "",
         "| model | budget | predicted | measured, held out | runs | seconds | kept high | products in INT8 |",
         "|---|---|---|---|---|---|---|---|",

@@ -24,7 +24,7 @@ from engines.search.switched import Outputs, Switched
 
 SEARCHED, HELD_OUT = slice(0, None, 2), slice(1, None, 2)
 """The samples that the noises are measured on, and those that a choice is checked on."""
-NOISIEST = 4
+NOISIEST = 6
 TOGETHER = 0.25
 """Part of the two noises' sum, 1 dB."""
 
