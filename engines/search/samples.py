@@ -19,7 +19,7 @@ from deploy.errors import InputError
 from deploy.manifest import TensorSpec
 from deploy.npz import Array, NpzArchive
 from engines.calibration.collect import REPLAYED_BYTES
-from engines.calibration.data import batches, describe, shards
+from engines.calibration.data import Widened, batches, describe, shards
 from engines.calibration.ranges import Ranges, Reservoir
 from engines.graphs import elements
 from engines.sessions import input_specs, output_specs
@@ -54,16 +54,19 @@ def evaluation(model: ir.Model, source: object, ranges: Ranges, most: int = SAMP
     InputError for labels that are none, and for too few samples to hold any out.
     """
     specs = input_specs(model)
+    given = specs
+    if isinstance(source, Widened):  # its labels lie beside the inputs as they were given
+        given, source = source.given, source.source
     names = () if source is None else _label_specs(model, source, specs)
     if isinstance(source, str | Path | Mapping | np.ndarray | list | tuple):
         per_sample = 4 * sum(elements(value) for value in model.graph.inputs)
         reservoir = Reservoir(max(FEWEST, min(most, REPLAYED_BYTES // max(per_sample, 1))))
-        for batch in batches(source, (*specs, *names), 32):
+        for batch in batches(source, (*given, *names), 32):
             reservoir.update(batch)
         arrays = reservoir.samples()
     else:
         arrays = {name: array[:most] for name, array in ranges.replay.items()}
-    inputs = {spec.name: arrays[spec.name] for spec in specs}
+    inputs = {spec.name: arrays[spec.name].astype(spec.dtype, copy=False) for spec in specs}
     labels = {spec.name: _classes(arrays[spec.name], spec.name, source) for spec in names}
     found = Evaluation(inputs, labels)
     if found.count < FEWEST:

@@ -18,7 +18,12 @@ from deploy.golden import read_golden
 from deploy.manifest import TensorSpec
 from deploy.npz import Array
 from engines.apply import applied
+from engines.calibration.collect import collect
+from engines.calibration.data import Widened
+from engines.graphs import load
 from engines.io_types import KEPT, IoTypes, parse, resolve, retype
+from engines.search.samples import evaluation
+from engines.sessions import input_specs
 
 rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
 TARGET = "tensorrt-rtx" if importlib.util.find_spec("tensorrt_rtx") else "onnxruntime"
@@ -98,6 +103,23 @@ def test_calibration_of_bytes_is_recorded_as_the_file_it_is(images: Array, bundl
     assert recipe.calibration["samples"] == len(images)
     image = next(activation for activation in recipe.activations if activation.value == "image")
     assert (image.minimum, image.maximum) == (images.min(), images.max())
+
+
+def test_a_budget_for_a_model_that_takes_bytes_is_judged_on_the_labels_beside_them(
+    pixels: Any, images: Array, tmp_path: Path
+) -> None:
+    import converters
+
+    graph = load(converters.convert(pixels))
+    classes = np.arange(len(images)) % 4
+    np.savez(tmp_path / "labelled.npz", image=images, labels=classes)
+    io = IoTypes({"image": "uint8"})
+    specs = input_specs(graph)
+    source = Widened(tmp_path / "labelled.npz", io.given(specs), specs)
+    found = evaluation(graph, source, collect(graph, source))
+    assert found.inputs["image"].dtype == np.float32
+    rows = {image.tobytes(): label for image, label in zip(images.astype(np.float32), classes, strict=True)}
+    assert [rows[image.tobytes()] for image in found.inputs["image"]] == found.labels["labels"].tolist()
 
 
 @rtx
