@@ -3,6 +3,7 @@
 Strong typing took away TensorRT's own fallback. What it cannot build it says in one of two ways: "Could not find any
 implementation for node X" (NVIDIA/TensorRT issues 3987, 3385), or an engine in which no kernel computes the layer.
 Either layer goes from INT8 to the recipe's base, and from there to FP32; the recipe says so, and so does the build.
+ONNX's Attention has kernels for some shapes and types alone, and no step of the ladder: it is refused by name.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from engines.targets.base import Built
 
 _NODE = re.compile(r"[Cc]ould not find any implementation for node (.+?)\.?(?:\)|;|$)")
 _RANGE = re.compile(r"ForeignNode\[(.+?)\.\.\.(.+?)\]")
+
+_ATTENTION = "Attention operation was not supported by a dedicated kernel"
+"""What TensorRT-RTX 1.7.1 says, without a node's name, of an Attention that it has no kernel for."""
 
 
 class NoImplementation(Exception):
@@ -49,7 +53,13 @@ def climb(recipe: Recipe, attempt: Callable[[Recipe], Built]) -> Built:
 
 
 def read_failure(reason: str, model: onnx_ir.Model, error: BuildError) -> Exception:
-    """What a builder's failure means: `NoImplementation` where it names nodes that multiply, else ``error``."""
+    """What a builder's failure means: `NoImplementation` where it names nodes that multiply, else ``error``.
+
+    A failure of an Attention is a BuildError that names the graph's Attention nodes, which the builder's does not.
+    """
+    attention = [node.name or "" for node in model.graph.all_nodes() if node.op_type == "Attention" and not node.domain]
+    if _ATTENTION in reason and attention:
+        return _no_attention(attention, error)
     found = _NODE.search(reason)
     names = [node.name or "" for node in model.graph]
     compute = {node.name or "" for node in compute_nodes(model)}
@@ -60,6 +70,17 @@ def read_failure(reason: str, model: onnx_ir.Model, error: BuildError) -> Except
         between = names[names.index(ends.group(1)) : names.index(ends.group(2)) + 1]
         layers = [name for name in between if name in compute]
     return NoImplementation(sorted(layers), error) if layers else error
+
+
+def _no_attention(names: Sequence[str], error: BuildError) -> BuildError:
+    others = f", likewise {', '.join(names[1:6])}" if len(names) > 1 else ""
+    return BuildError(
+        "the builder has no kernel for an Attention node of this shape and type",
+        where=f"layer {names[0]} (Attention){others}",
+        expected="Attention spelled out as MatMul and Softmax, which it fuses where it can",
+        found=f"one node, in {error.where}",
+        fix="export the graph with opset 22 or older (kerasrt convert without --opset does), or --target onnxruntime",
+    )
 
 
 def realised(table: LayerTable, recipe: Recipe, model: onnx_ir.Model) -> tuple[Lowered, ...]:

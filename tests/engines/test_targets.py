@@ -67,6 +67,32 @@ def test_a_product_that_is_written_out_elementwise(inputs: int, units: int, prec
     assert [(layer.name, layer.found) for layer in built.layers] == [("dense", precision)]
 
 
+def _attention(size: int) -> onnx.ModelProto:
+    """Attention of 4 heads over ``size`` positions with ``size`` numbers each."""
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ("batch", 4, size, size))
+        for name in ("q", "k", "v")
+    ]
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ("batch", 4, size, size))
+    graph = helper.make_graph(
+        [helper.make_node("Attention", ["q", "k", "v"], ["y"], "mixer/attention")], "attention", values, [result]
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+
+
+@rtx
+def test_an_attention_node_without_a_kernel_is_named() -> None:
+    with pytest.raises(
+        BuildError, match=r"layer mixer/attention \(Attention\): the builder has no kernel.*(?s:.*)opset 22"
+    ):
+        built(_attention(8), engines.recipe(_attention(8), "fp32"))
+
+
+@rtx
+def test_an_attention_node_with_a_kernel_is_built() -> None:
+    assert built(_attention(64), engines.recipe(_attention(64), "fp16")).data
+
+
 def test_the_profile_is_in_the_engine(model: onnx.ModelProto) -> None:
     import tensorrt_rtx as trt
 
