@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from converters.layers import ChannelAttention, SpatialAttention
 from tests.converters.checking import check, randomize
+from tests.converters.tensorflow_only import needs_tensorflow
 
 SIZE, CHANNELS, HIDDEN = 6, 16, 4
 Block = Callable[[Any], Any]
@@ -211,7 +212,12 @@ FORMS: dict[str, list[Block]] = {
     ],
     EFFICIENT: [eca_reshaped, eca_expanded, eca_permuted],
 }
-CASES = [(block, expects) for expects, blocks in FORMS.items() for block in blocks]
+RAW = (TensorFlowChannelAttention, TensorFlowSpatialAttention)
+CASES = [
+    pytest.param(block, expects, marks=needs_tensorflow if isinstance(block, RAW) else ())
+    for expects, blocks in FORMS.items()
+    for block in blocks
+]
 
 
 @pytest.mark.parametrize(("block", "expects"), CASES)

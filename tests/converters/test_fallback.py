@@ -9,12 +9,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-import tensorflow as tf
 from keras import layers
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
 from tests.converters.checking import check, compare, keras_function, randomize, run_session
+from tests.converters.tensorflow_only import require_tensorflow
+
+tf = require_tensorflow()
 
 
 class Raw(layers.Layer):

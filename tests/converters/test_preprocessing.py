@@ -11,6 +11,7 @@ from keras import layers
 from converters.convert import convert_model
 from deploy.errors import ConversionError
 from tests.converters.checking import Case, case, parametrize
+from tests.converters.tensorflow_only import needs_tensorflow
 
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "AugMix": {"value_range": (0, 1)},
@@ -70,21 +71,23 @@ def test_cases(item: Case) -> None:
     item.check()
 
 
+@needs_tensorflow
 @pytest.mark.parametrize(
-    "layer",
+    ("kind", "arguments"),
     [
-        layers.StringLookup(vocabulary=["a", "b"]),
-        layers.TextVectorization(vocabulary=["a", "b"]),
-        layers.Hashing(4),
+        (layers.StringLookup, {"vocabulary": ["a", "b"]}),
+        (layers.TextVectorization, {"vocabulary": ["a", "b"]}),
+        (layers.Hashing, {"num_bins": 4}),
     ],
-    ids=lambda layer: type(layer).__name__,
 )
-def test_strings_are_refused(layer: keras.layers.Layer) -> None:
+def test_strings_are_refused(kind: type[keras.layers.Layer], arguments: dict[str, Any]) -> None:
+    layer = kind(**arguments)
     inputs = keras.Input((1,), dtype="string", name="text")
     with pytest.raises(ConversionError, match="input 'text': an input of dtype string cannot be converted"):
         convert_model(keras.Model(inputs, layer(inputs)))
 
 
+@needs_tensorflow
 def test_hashes_are_refused_with_the_reason() -> None:
     inputs = keras.Input((1,), dtype="int64")
     pair = [keras.Input((1,), dtype="int64"), keras.Input((1,), dtype="int64")]

@@ -8,12 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 import converters
 from deploy.errors import ConversionError
 from tests.converters.checking import check, operations, randomize
+from tests.converters.tensorflow_only import require_tensorflow
+
+tf = require_tensorflow()
 
 
 class Module(tf.Module):  # type: ignore[misc]

@@ -14,13 +14,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 
 from converters.convert import convert_model
 from converters.untouched import untouched
 from deploy.errors import ConversionError
 from tests.converters.checking import check, keras_function, randomize
+from tests.converters.tensorflow_only import IS_BACKEND, tensorflow
+
+tf = tensorflow()
 
 Make = Callable[[], keras.Model]
 
@@ -114,15 +116,22 @@ class Generator(layers.Layer):  # type: ignore[misc]  # Keras has no type inform
         return keras.KerasTensor(x.shape, x.dtype)
 
 
-class Compiled(layers.Layer):  # type: ignore[misc]  # Keras has no type information
+def _raw_variable() -> keras.Model:
+    return _with(_raw_state, variable=tf.Variable(0.0))()
+
+
+def _compiled() -> keras.Model:
     """TensorFlow turns its Python branch into one of the graph; run eagerly there would be one arm."""
 
-    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no type information
-    def call(self, x: Any) -> Any:
-        return x if tf.reduce_sum(x) > 0.0 else -x
+    class Compiled(layers.Layer):  # type: ignore[misc]  # Keras has no type information
+        @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no type information
+        def call(self, x: Any) -> Any:
+            return x if tf.reduce_sum(x) > 0.0 else -x
 
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    return _of(Compiled)()
 
 
 def _quantized() -> keras.Model:
@@ -150,7 +159,6 @@ _generator = np.random.default_rng(0)
 
 REFUSED: dict[str, Make] = {
     "a variable that is written": _with(_assign),
-    "a tf.Variable that is written": _with(_raw_state, variable=tf.Variable(0.0)),
     "a counter in an attribute": _with(_count, calls=0),
     "a value kept from the first call": _with(_remember, cache=None),
     "a list that grows": _with(_append, history=[]),
@@ -163,7 +171,6 @@ REFUSED: dict[str, Make] = {
     "random numbers of a seed generator": _with(
         lambda layer, x: x + keras.random.normal((4,), seed=layer.seeds), seeds=keras.random.SeedGenerator(1)
     ),
-    "TensorFlow's random numbers": _with(lambda layer, x: x + tf.random.normal((4,))),
     "an active dropout": _of(lambda: _Active(layers.Dropout(0.5))),
     "a normalization that is training": _of(lambda: _Active(layers.BatchNormalization())),
     "a Python branch on a tensor": _with(lambda layer, x: x if ops.sum(x) > 0 else -x),
@@ -181,10 +188,17 @@ REFUSED: dict[str, Make] = {
     "a size taken for another": _with(
         lambda layer, x: ops.reshape(ops.concatenate([x, x], axis=0), (ops.shape(x)[0], -1))[:, :4]
     ),
-    "a rank that is not known": _with(lambda layer, x: tf.reshape(x, tf.shape(tf.strings.length(tf.as_string(x))))),
     "a constant of 2^31 elements": _with(_huge),
     "an update of some rows of the batch": _with(lambda layer, x: ops.slice_update(x, (0, 1), x[:1, :2] * 2.0)),
 }
+
+RAW: dict[str, Make] = {
+    "a tf.Variable that is written": _raw_variable,
+    "TensorFlow's random numbers": _with(lambda layer, x: x + tf.random.normal((4,))),
+    "a rank that is not known": _with(lambda layer, x: tf.reshape(x, tf.shape(tf.strings.length(tf.as_string(x))))),
+}
+"""Of layers in raw TensorFlow."""
+REFUSED.update(RAW if IS_BACKEND else {})
 
 
 def _nested() -> keras.Model:
@@ -210,7 +224,6 @@ def _shared() -> keras.Model:
 
 RIGHT: dict[str, Make] = {
     "a branch for training": _of(_Training),
-    "a branch that TensorFlow compiles": _of(Compiled),
     "a quantized layer": _quantized,
     "a float64 constant": _with(lambda layer, x: ops.cast(x * np.float64(2.5) + np.arange(4.0), "float32")),
     "a list of layers": _with(lambda layer, x: x + 1.0, parts=[layers.Dense(4), layers.Dense(4)]),
@@ -225,6 +238,8 @@ RIGHT: dict[str, Make] = {
     "a batch that is folded into another axis": _with(lambda layer, x: ops.reshape(ops.reshape(x, (-1, 2)), (-1, 4))),
     "a shared layer called on other sizes": _shared,
 }
+if IS_BACKEND:
+    RIGHT["a branch that TensorFlow compiles"] = _compiled
 
 
 def _reference(model: keras.Model) -> Callable[[list[Any]], list[Any]]:
@@ -240,7 +255,7 @@ def _state(model: keras.Model) -> Any:
         "lists": [[*value] for layer in every for value in vars(layer).values() if type(value) is list],
         "settings": (keras.config.floatx(), keras.config.image_data_format(), keras.config.dtype_policy().name),
         "random": (random.getstate(), str(np.random.get_state())),
-        "patched": (keras.Operation.symbolic_call, layers.Layer.symbolic_call, ops.shape, tf.reshape),
+        "patched": (keras.Operation.symbolic_call, layers.Layer.symbolic_call, ops.shape, getattr(tf, "reshape", None)),
     }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
 from tests.converters.checking import Case, Function, case, parametrize
+from tests.converters.tensorflow_only import needs_tensorflow, tensorflow
+
+tf = tensorflow()
 
 TOKEN = "Concat:2,Expand:1,Shape:1"
 
@@ -38,6 +40,8 @@ CASES = [
     case(Function(lambda x: ops.sum(x, 0) / ops.cast(_batch(x), "float32") + x), (3,)),
     case(Function(lambda x: x + ops.cast(ops.arange(ops.shape(x)[1]), "float32")[:, None]), (None, 3)),
     case(Function(lambda x: ops.cond(ops.shape(x)[1] + 1 > 5, lambda: x * 2.0, lambda: x)), (None, 3)),
+]
+RAW = [
     case(Function(lambda x: tf.reshape(x, (tf.shape(x)[0], -1))), (5, 3), "Reshape:1"),
     case(Function(lambda x: tf.reshape(x, [-1, tf.shape(x)[1] * 3])), (5, 3), "Reshape:1"),
     case(Function(lambda x: tf.concat([tf.zeros((tf.shape(x)[0], 1, 3)), x], 1)), (5, 3), TOKEN),
@@ -48,6 +52,12 @@ CASES = [
 
 @parametrize(CASES)
 def test_cases(item: Case) -> None:
+    item.check()
+
+
+@needs_tensorflow
+@parametrize(RAW)
+def test_raw_tensorflow(item: Case) -> None:
     item.check()
 
 

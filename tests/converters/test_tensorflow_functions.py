@@ -10,11 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from converters import tensorflow_functions
 from converters.convert import convert_model
 from tests.converters.checking import check
+from tests.converters.tensorflow_only import require_tensorflow
+
+tf = require_tensorflow()
 
 Function = Callable[[Any], Any]
 K = tf.keras.backend

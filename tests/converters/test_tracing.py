@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import onnx_ir as ir
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 
 import converters
@@ -22,6 +21,9 @@ from tests.converters.checking import (
     operations,
     randomize,
 )
+from tests.converters.tensorflow_only import needs_tensorflow, tensorflow
+
+tf = tensorflow()
 
 
 def _proto_bytes(converted: Conversion) -> bytes:
@@ -263,8 +265,11 @@ def test_python_branch_on_a_tensor_is_never_one_of_its_arms() -> None:
         convert_model(keras.Model(inputs, Branch(name="branch")(inputs)))
 
 
-@pytest.mark.parametrize("function", [tf.math.l2_normalize, tf.math.sigmoid], ids=["exported", "opened"])
-def test_state_of_a_layer_in_raw_tensorflow_is_seen(function: Any) -> None:
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["l2_normalize", "sigmoid"], ids=["exported", "opened"])
+def test_state_of_a_layer_in_raw_tensorflow_is_seen(name: str) -> None:
+    function = getattr(tf.math, name)
+
     class Raw(layers.Layer):
         def build(self, shape: Any) -> None:
             self.total = tf.Variable(0.0)
