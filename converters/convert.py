@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from converters.report import Report
 
-OPSET = 18
-"""The lowest opset that has all operations the lowerings write; TensorRT 10 and every current ONNX Runtime read it."""
-
 LAYOUTS = ("nhwc", "nchw")
 EXPORTERS = ("auto", "direct", "tf2onnx")
 
@@ -46,7 +43,8 @@ def convert(
 
     Args:
         model: a built Keras model, of Keras 3 or tf_keras; it is not changed.
-        opset: ONNX opset of the graph, 18 (the default) to 23.
+        opset: ONNX opset of the graph, 17 to 24; default: the lowest that it needs, mostly 17. What ONNX has no single
+            node for in that opset is spelled out.
         input_layout: ``nhwc``, images as Keras has them, or ``nchw``, channels first for a camera pipeline that gives
             them so.
         exporter: ``auto`` lowers every operation and hands layers that cannot be opened to tf2onnx; ``direct`` refuses
@@ -86,13 +84,14 @@ def _convert(
     import onnx_ir as ir
 
     from converters import fallback, metadata, passes, registry
+    from converters import opset as opsets
     from converters.lowering import lower
     from converters.report import report
     from converters.tracing import trace
 
     start = time.perf_counter()
     if exporter == "tf2onnx":
-        return fallback.convert_whole(model, opset or OPSET, shapes or {})
+        return fallback.convert_whole(model, opset or opsets.LOWERED, shapes or {})
     traced = trace(
         model,
         is_leaf=registry.is_lowered,
@@ -103,15 +102,18 @@ def _convert(
     if exporter == "direct":
         fallback.refuse_unopened(traced)
     properties = metadata.describe(model)  # before there are arrays of the graph: reading a weight takes a copy
-    lowered = lower(traced, opset or OPSET, channels_first_inputs=input_layout == "nchw")
+    version = max(opset, opsets.LOWERED) if opset is not None else opsets.needed(traced.calls)
+    lowered = lower(traced, version, channels_first_inputs=input_layout == "nchw")
     result = ir.Model(
         lowered.graph,
-        ir_version=8 if (opset or OPSET) < 19 else 10,
+        ir_version=8 if version < 19 else 10,
         producer_name="kerasrt",
         producer_version=importlib.metadata.version("kerasrt") if _installed() else "",
         metadata_props=properties,
     )
     passes.clean(result)
+    if opset in (None, opsets.LOWEST):
+        opsets.lower_opset(result, required=opset is not None)
     layers = layer_map(result.graph, lowered.layers)
     return Conversion(result, layers, report(traced, result, time.perf_counter() - start))
 
@@ -128,6 +130,8 @@ def layer_map(graph: ir.Graph, lowered: Any) -> tuple[LayerOutput, ...]:
 def _check_arguments(model: Any, opset: int | None, input_layout: str, exporter: str) -> None:
     import keras
 
+    from converters import opset as opsets
+
     if not isinstance(model, keras.Model):
         raise ConversionError(
             "this is not a Keras model",
@@ -139,8 +143,14 @@ def _check_arguments(model: Any, opset: int | None, input_layout: str, exporter:
     for flag, value, allowed in (("input_layout", input_layout, LAYOUTS), ("exporter", exporter, EXPORTERS)):
         if value not in allowed:
             raise ConversionError("unknown value", where=flag, expected=" or ".join(allowed), found=str(value))
-    if opset is not None and not OPSET <= opset <= 23:
-        raise ConversionError("unsupported opset", where="opset", expected=f"{OPSET} to 23", found=str(opset))
+    if opset is not None and not opsets.LOWEST <= opset <= opsets.HIGHEST:
+        raise ConversionError(
+            "unsupported opset",
+            where="opset",
+            expected=f"{opsets.LOWEST} to {opsets.HIGHEST}",
+            found=str(opset),
+            fix="leave --opset away: the lowest that the graph needs is chosen",
+        )
 
 
 def _installed() -> bool:

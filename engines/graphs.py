@@ -104,13 +104,16 @@ def _inlined(source: onnx.ModelProto) -> onnx.ModelProto:
 def with_opset(model: ir.Model, minimum: int) -> ir.Model:
     """The model at opset ``minimum`` or above.
 
-    18 to 22 are read alike but for GroupNormalization, whose scale changed at 21; that, and what is older, goes through
-    onnx's version converter.
+    17 to 22 are read alike but for reductions, whose axes became an input at 18. What is older goes through onnx's
+    version converter, and so does a graph with a Split without sizes (changed at 18), GridSample or DFT (20) or
+    GroupNormalization (21).
     """
     version = model.opset_imports.get("", 0)
     if version >= minimum:
         return model
-    if version >= 18 and not any(node.op_type == "GroupNormalization" for node in model.graph):
+    if version >= 17 and not any(_changed(node) for node in model.graph.all_nodes()):
+        for node in model.graph.all_nodes():
+            _axes_as_input(node, model.graph)
         model.opset_imports[""] = minimum
         model.ir_version = max(model.ir_version, 9 if minimum < 21 else 10)  # which came with these opsets
         for node in model.graph:
@@ -127,6 +130,27 @@ def with_opset(model: ir.Model, minimum: int) -> ir.Model:
             where="graph",
             fix="export it at opset 19 or newer",
         ) from error
+
+
+def _changed(node: ir.Node) -> bool:
+    sizes = len(node.inputs) > 1 or "num_outputs" in node.attributes
+    return node.op_type in ("DFT", "GridSample", "GroupNormalization") or (node.op_type == "Split" and not sizes)
+
+
+def _axes_as_input(node: ir.Node, graph: ir.Graph) -> None:
+    """A reduction's axes as an initializer, as from opset 18 on."""
+    axes = node.attributes.get_ints("axes") if node.op_type.startswith("Reduce") else None
+    if not axes:
+        return
+    del node.attributes["axes"]
+    number, name = 0, f"{node.name}/axes"
+    while name in graph.initializers:
+        number, name = number + 1, f"{node.name}/axes_{number + 1}"
+    tensor = ir.tensor(np.asarray(axes, np.int64), name=name)
+    value = ir.Value(name=name, shape=ir.Shape([len(axes)]), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    node.resize_inputs(2)
+    node.replace_input_with(1, value)
 
 
 def first_line(error: Exception) -> str:

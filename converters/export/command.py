@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `kerasrt convert`."""
     parser.add_argument("model", help="a .keras or .h5 file, or a SavedModel folder")
     parser.add_argument("-o", "--output", required=True, help="the ONNX file to write")
-    parser.add_argument("--opset", type=int, help="ONNX opset (default 18)")
+    parser.add_argument("--opset", type=int, help="ONNX opset, 17 to 24 (default: the lowest that the graph needs)")
     parser.add_argument("--input-layout", choices=LAYOUTS, default="nhwc", help="layout of image inputs (default nhwc)")
     parser.add_argument(
         "--exporter", choices=EXPORTERS, default="auto", help="auto: own lowering, tf2onnx for the rest"

@@ -70,6 +70,9 @@ def mish(g: Builder, op: Any, x: Tensor) -> Tensor:
 
 @lowers(nn.Silu)
 def silu(g: Builder, op: Any, x: Tensor) -> Tensor:
+    """X * sigmoid(x), Elfwing et al. 2017; ONNX has it as Swish from opset 24 on."""
+    if g.opset >= 24:
+        return unary(g, "Swish", x)
     return elementwise(g, "Mul", x, unary(g, "Sigmoid", x))
 
 

@@ -13,6 +13,9 @@ from converters.lowerings.contraction import Term, contract
 from converters.registry import lowers
 
 _LARGEST = {"float16": 65500.0}
+_MASKED = -0.7 * 3.38953e38
+_HEADS = (0, 2, 1, 3)
+"""The order of ONNX's Attention: (batch, head, sequence, size)."""
 
 
 @lowers(nn.DotProductAttention)
@@ -35,6 +38,10 @@ def dot_product_attention(
     """
     dtype = g.out.dtype
     q, k, v = (cast(g, as_tensor(g, x), dtype) for x in (query, key, value))
+    if g.opset >= 23 and dtype == "float32":
+        whole = _one_node(g, (q, k, v), bias, mask, scale, op.is_causal)
+        if whole is not None:
+            return whole
     k, v = (_repeated(g, x, q.shape[2]) for x in (k, v))
     factor = 1.0 / float(k.shape[-1] or 1) ** 0.5 if scale is None else float(scale)
     high = "float32" if q.dtype.itemsize < 4 else dtype
@@ -47,9 +54,42 @@ def dot_product_attention(
         logits = elementwise(g, "Add", logits, bias, dtype=high)
     kept = _kept(g, logits, mask, op.is_causal)
     if kept is not None:
-        logits = select(g, kept, logits, -0.7 * _LARGEST.get(high, 3.38953e38), high)
+        logits = select(g, kept, logits, -0.7 * _LARGEST[high] if high in _LARGEST else _MASKED, high)
     weights = Tensor(g.op("Softmax", logits.value, axis=logits.axis(-1)), logits.order)
     return contract(g, Term(cast(g, weights, dtype), "bnts"), Term(v, "bsnh"), "btnh")
+
+
+def _one_node(
+    g: Builder,
+    operands: tuple[Tensor, Tensor, Tensor],
+    bias: Operand | None,
+    mask: Operand | None,
+    scale: float | None,
+    causal: bool,
+) -> Tensor | None:
+    """ONNX's Attention (from opset 23 on) over (batch, head, sequence, size); grouped heads need no repetition.
+
+    What may not be attended to is added as Keras's large number and not given as booleans: ONNX's minus infinity would
+    make a row that is masked as a whole NaN. ``is_causal`` alone masks no row as a whole. None where it cannot be one
+    node: a single row or column of a mask is for all in Keras; ONNX Runtime refuses the one and fills up the other.
+    """
+    rows, columns = operands[0].shape[1], operands[1].shape[1]
+    added = None
+    if mask is not None or bias is not None:
+        if causal and (rows is None or columns is None):
+            return None
+        kept: Operand | None = np.tri(rows or 0, columns or 0, dtype=bool) if causal else None
+        if mask is not None:
+            mask = cast(g, as_tensor(g, mask), "bool")
+            kept = mask if kept is None else elementwise(g, "And", mask, kept, dtype="bool")
+        numbers = as_tensor(g, 0.0 if bias is None else bias, "float32")
+        numbers = numbers if kept is None else select(g, kept, numbers, _MASKED, "float32")
+        if numbers.shape[-2:] != (rows, columns):
+            return None
+        added = g.identity(cast(g, numbers, "float32")).value
+    q, k, v = (g.arrange(x, _HEADS) for x in operands)
+    alone = int(causal and added is None)
+    return Tensor(g.op("Attention", q.value, k.value, v.value, added, scale=scale, is_causal=alone or None), _HEADS)
 
 
 def _repeated(g: Builder, x: Tensor, heads: int | None) -> Tensor:

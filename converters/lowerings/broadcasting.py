@@ -27,7 +27,7 @@ def cast(g: Builder, x: Tensor, dtype: str) -> Tensor:
         return cast(g, floats, dtype)
     if kind.name.startswith("float8") and g.opset < 19:
         raise ConversionError(
-            f"{kind.name} needs opset 19", where=g.where, found=f"opset {g.opset}", fix="convert with --opset 19"
+            f"{kind.name} needs opset 19", where=g.where, found=f"opset {g.opset}", fix="leave --opset away"
         )
     result = Tensor(g.op("Cast", x.value, to=int(ir.DataType.from_numpy(kind))), x.order)
     quantized.remember(x, result)

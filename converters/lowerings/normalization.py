@@ -115,6 +115,9 @@ def group_norm(g: Builder, layer: Any, x: Tensor, **options: Any) -> Tensor:
     """Wu and He 2018: an InstanceNormalization of (batch, group, the rest), then gamma and beta over channels.
 
     Lowered as a layer: opened, it is fifteen operations. A group for each channel is one InstanceNormalization.
+
+    ONNX's GroupNormalization is not used: its shape inference gives no shape, and that of opset 18 to 20 has other
+    weights.
     """
     axis, high, own = layer.axis % x.rank, _wide(x), str(x.dtype)
     x = cast(g, x, high)
@@ -142,11 +145,21 @@ def group_norm(g: Builder, layer: Any, x: Tensor, **options: Any) -> Tensor:
 
 @lowers(nn.RMSNorm)
 def rms_norm(g: Builder, op: Any, x: Tensor, scale: Operand | None = None) -> Tensor:
-    """X / sqrt(mean(x^2) + epsilon) * scale, in float32 at least (Zhang and Sennrich 2019)."""
-    high = _wide(x)
+    """X / sqrt(mean(x^2) + epsilon) * scale, in float32 at least (Zhang and Sennrich 2019).
+
+    ONNX has it from opset 23 on, with a constant scale and over the last axes; where these lie elsewhere, elementwise
+    nodes cost less than two Transposes.
+    """
+    high, axes = _wide(x), axes_of(op.axis, x.rank)
     wide = cast(g, x, high)
     epsilon = float(op.epsilon) if op.epsilon is not None else 1e-7
-    mean = reduce(g, "ReduceMean", elementwise(g, "Mul", wide, wide), axes_of(op.axis, x.rank), keepdims=True)
+    sizes = [size for axis in axes if (size := x.shape[axis]) is not None]
+    lies_last = list(x.order[x.rank - len(axes) :]) == axes
+    if g.opset >= 23 and lies_last and not isinstance(scale, Tensor) and len(sizes) == len(axes):
+        gamma = np.ones(sizes, high) if scale is None else np.broadcast_to(np.asarray(scale, high), sizes)
+        value = g.op("RMSNormalization", wide.value, gamma, axis=x.rank - len(axes), epsilon=epsilon)
+        return cast(g, Tensor(value, x.order), g.out.dtype)
+    mean = reduce(g, "ReduceMean", elementwise(g, "Mul", wide, wide), axes, keepdims=True)
     y = elementwise(g, "Div", wide, unary(g, "Sqrt", elementwise(g, "Add", mean, epsilon)))
     return cast(g, y if scale is None else elementwise(g, "Mul", y, scale, dtype=high), g.out.dtype)
 

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from engines.build.options import Options
     from engines.targets.base import Target
 
-FLOAT8_OPSET = 19
-"""The first in which ONNX has float8, which models of `quantize("float8")` compute in."""
-
 Reference = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
@@ -172,8 +169,7 @@ def convert(opened: Opened, options: Options) -> Source:
         return Source(opened.model, None, (), opened.provenance)
     from converters.convert import convert_model
 
-    float8 = any(getattr(layer, "quantization_mode", None) == "float8" for layer in opened.model._flatten_layers())
-    conversion = convert_model(opened.model, opset=FLOAT8_OPSET if float8 else None, shapes=options.shapes)
+    conversion = convert_model(opened.model, shapes=options.shapes)
     _require_fp32(conversion.model)
     provenance = {**opened.provenance, **conversion.model.metadata_props}
     return Source(conversion.model, opened.model, conversion.layers, provenance)

@@ -134,10 +134,3 @@ def test_metadata() -> None:
     assert converted.model.metadata_props["keras_version"] == keras.__version__
     assert converted.model.metadata_props["keras_model"] == "mean_spot"
     assert converted.model.producer_name == "kerasrt"
-    assert converted.model.opset_imports == {"": 18}
-
-
-@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22, 23])
-def test_every_opset(opset: int) -> None:
-    converted = check(randomize(mean_spot("cbam")), opset=opset)
-    assert converted.model.opset_imports == {"": opset}
