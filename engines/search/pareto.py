@@ -49,9 +49,9 @@ def curve(
     found = Sensitivity(model, recipe, samples, "sqnr=1dB", where)
     costs = nominal(found.groups) if costs is None else costs
     gain = np.array([costs[group.value].high - costs[group.value].low for group in found.groups])
-    everything = {group.value for group in found.groups}
-    ends = [found.sqnr(found.outputs(low, SEARCHED), SEARCHED) for low in ((), everything)]
-    choices: dict[frozenset[str], None] = {frozenset(): None}
+    lowest = frozenset(group.value for group, saved in zip(found.groups, gain, strict=True) if saved > 0)
+    ends = [found.sqnr(found.outputs(low, SEARCHED), SEARCHED) for low in (frozenset[str](), lowest)]
+    choices: dict[frozenset[str], None] = {frozenset(): None, lowest: None}
     for decibels in np.linspace(max(ends), min(ends) - 0.5, POINTS):
         allowed = np.full(len(found.bounds), 10 ** (-decibels / 10)) - found.base
         picked = choose(gain, found.added, allowed, found.pairs)

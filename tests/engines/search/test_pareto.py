@@ -13,6 +13,7 @@ from engines.search.cost import Cost
 from engines.search.groups import groups_of
 from engines.search.pareto import Point, curve, table
 from engines.search.samples import Evaluation
+from engines.search.sensitivity import Sensitivity
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,19 @@ def test_what_costs_more_is_closer_to_fp32(points: tuple[Point, ...]) -> None:
     assert len(points) >= 4
     assert sorted(points, key=lambda point: point.cost) == sorted(points, key=lambda point: point.sqnr)
     assert all(abs(point.sqnr - point.predicted) < 3 for point in points)
+
+
+def test_the_lowest_is_on_the_curve_also_where_sums_predict_it_too_noisy(
+    model: onnx.ModelProto, samples: dict[str, Array], int8: engines.Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = Sensitivity.__init__
+
+    def pessimistic(self: Sensitivity, *arguments: object) -> None:
+        sums(self, *arguments)  # type: ignore[arg-type]
+        self.added *= 4
+
+    monkeypatch.setattr(Sensitivity, "__init__", pessimistic)
+    assert curve(load(model), int8, Evaluation(samples))[0].cost == pytest.approx(0.5)
 
 
 def test_where_8_bits_save_nothing_the_curve_is_one_point(
