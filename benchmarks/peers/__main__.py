@@ -34,22 +34,28 @@ from benchmarks.peers.judge import (
 )  # fmt: skip
 from benchmarks.peers.tools import INT8, KEPT, run, versions
 from deploy.manifest import Profile
-from engines.graphs import compute_nodes
+from engines.graphs import compute_nodes, products
 from engines.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One model, of ``layers`` products: ``ours`` by default, ``same`` with ModelOpt's INT8 layers; ``peers`` by tool.
+    """One model; ``work``: multiplications of each product by name; ``same``: ours with ModelOpt's INT8 layers.
 
-    A peer that failed is what it said.
+    ``peers``: by tool; one that failed is what it said.
     """
 
     model: str
-    layers: int
+    work: dict[str, float]
     ours: Judged
     same: Judged | None
     peers: dict[str, Judged | str]
+
+    def counted(self, int8: frozenset[str]) -> str:
+        """How many of the products are INT8, and of the multiplications where their names are the graph's."""
+        text = f"{len(int8)} of {len(self.work)}"
+        part = sum(self.work.get(name, 0) for name in int8) / sum(self.work.values())
+        return f"{text} ({part:.1%})" if int8 <= self.work.keys() else text
 
     def judged(self) -> dict[str, Judged]:
         """The peers that did not fail."""
@@ -98,7 +104,8 @@ def _model(name: str, pythons: dict[str, Path]) -> Compared:
     if isinstance(modelopt := peers.get("ModelOpt max"), Judged):
         recipe = ours.same_layers(model, calibration, modelopt.int8)
         same = _ours(model, recipe, inputs, exact, built=False)
-    return Compared(name, sum(1 for _ in compute_nodes(model)), our, same, peers)
+    work = {node.name or "": products(node) for node in compute_nodes(model)}
+    return Compared(name, work, our, same, peers)
 
 
 def _peer(made: Path, inputs: Mapping[str, Array], exact: Array) -> Judged:
@@ -124,7 +131,8 @@ def _introduction(pythons: dict[str, Path]) -> str:
         "The same FP32 graphs and calibration data; SQNR of the logits, and how often the largest logit is FP32's, "
         "over 2,000 held-out inputs, every graph run with all optimizations off. Other tools' graphs compute in FP32 "
         "between Q and DQ; ours, and the column *scales in our placement* (the tool's layers and scales read back as a "
-        "recipe), round to FP16 there. INT8: Conv, Gemm and MatMul with both operands quantized; lowered: as INT8 in "
+        "recipe), round to FP16 there. INT8: Conv, Gemm and MatMul with both operands quantized (and their part of "
+        "all multiplications); lowered: as INT8 in "
         "TensorRT-RTX's layer table (SM80 and newer). ONNX Runtime's entropy has 128 bins for 128 steps by default, "
         "and so is its min-max. MCT's steps are powers of two for activations (its default); it has no ONNX graph of "
         "its own here: its Keras model ran, built again in Keras 2.15 with the same weights."
@@ -144,7 +152,7 @@ def _row(each: Compared, tool: str, judged: Judged | str) -> str:
         return f"| {each.model} | {tool} | {judged} | | | | |"
     agreed = "" if np.isnan(judged.agreement) else f"{judged.agreement:.2%}"
     placed = "" if judged.placed is None else f"{judged.placed:.1f}"
-    counts = f"{len(judged.int8)} of {each.layers} | {judged.lowered}"
+    counts = f"{each.counted(judged.int8)} | {judged.lowered}"
     return f"| {each.model} | {tool} | {counts} | {judged.sqnr:.1f} | {agreed} | {placed} |"
 
 
@@ -157,7 +165,7 @@ def _same_layers(found: list[Compared]) -> list[str]:
         better = max(modelopt, key=lambda tool: modelopt[tool].sqnr)
         gains.append(each.same.sqnr - modelopt[better].sqnr)
         figures = f"{each.same.sqnr:.1f} | {modelopt[better].sqnr:.1f} ({better.split()[-1]}) | {gains[-1]:+.1f}"
-        rows.append(f"| {each.model} | {len(each.same.int8)} of {each.layers} | {figures} |")
+        rows.append(f"| {each.model} | {each.counted(each.same.int8)} | {figures} |")
     return [
         "## At ModelOpt's set of INT8 layers",
         "",
