@@ -22,6 +22,7 @@ from engines.sessions import session
 Array = NDArray[Any]
 
 BATCH = 256
+_PASSED = ("QuantizeLinear", "DequantizeLinear", "Identity")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,12 @@ def outputs(model: ir.Model, inputs: Mapping[str, Array], value: str) -> Array:
 
 
 def logits_of(model: ir.Model) -> str:
-    """The value that stands for the only output; a Q/DQ pair that a tool put behind a Softmax is passed over."""
+    """The value that stands for the only output.
+
+    A Q/DQ pair that a tool put behind a Softmax is passed over, and the Identity that is left where it was taken out.
+    """
     (value,) = model.graph.outputs
-    while (producer := value.producer()) is not None and producer.op_type in ("QuantizeLinear", "DequantizeLinear"):
+    while (producer := value.producer()) is not None and producer.op_type in _PASSED:
         source = producer.inputs[0]
         assert source is not None
         value = source
