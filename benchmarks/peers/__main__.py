@@ -58,8 +58,8 @@ class Compared:
         return f"{text} ({part:.1%})" if int8 <= self.work.keys() else text
 
     def judged(self) -> dict[str, Judged]:
-        """The peers that did not fail."""
-        return {tool: judged for tool, judged in self.peers.items() if isinstance(judged, Judged)}
+        """The peers that gave a graph with an INT8 layer."""
+        return {tool: judged for tool, judged in self.peers.items() if isinstance(judged, Judged) and judged.int8}
 
 
 def main() -> None:
@@ -101,7 +101,7 @@ def _model(name: str, pythons: dict[str, Path]) -> Compared:
             made = run(tool, pythons[tool.environment], path, entry.calibration, held_out_file(name))
             peers[tool.name] = made if isinstance(made, str) else _peer(made, inputs, exact)
     same = None
-    if isinstance(modelopt := peers.get("ModelOpt max"), Judged):
+    if isinstance(modelopt := peers.get("ModelOpt max"), Judged) and modelopt.int8:
         recipe = ours.same_layers(model, calibration, modelopt.int8)
         same = _ours(model, recipe, inputs, exact, built=False)
     work = {node.name or "": products(node) for node in compute_nodes(model)}
@@ -135,7 +135,9 @@ def _introduction(pythons: dict[str, Path]) -> str:
         "all multiplications); lowered: as INT8 in "
         "TensorRT-RTX's layer table (SM80 and newer). ONNX Runtime's entropy has 128 bins for 128 steps by default, "
         "and so is its min-max. MCT's steps are powers of two for activations (its default); it has no ONNX graph of "
-        "its own here: its Keras model ran, built again in Keras 2.15 with the same weights."
+        "its own here: its Keras model ran, built again in Keras 2.15 with the same weights. "
+        "ModelOpt leaves convolutions of few channels alone: where it quantizes additions only, it has no INT8 layer "
+        "and is not compared."
     )
 
 
