@@ -25,7 +25,8 @@ def main(graph: str, calibration: str, method: str, output: str) -> None:
     with np.load(calibration) as archive:
         data = {name: archive[name] for name in archive.files}
     count = len(next(iter(data.values())))
-    batches = iter([{name: a[i : i + BATCH] for name, a in data.items()} for i in range(0, count, BATCH)])
+    size = max(size for size in range(1, BATCH + 1) if count % size == 0)  # its histograms want batches of one size
+    batches = iter([{name: a[i : i + size] for name, a in data.items()} for i in range(0, count, size)])
 
     class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
