@@ -137,7 +137,8 @@ def _introduction(pythons: dict[str, Path]) -> str:
         "and so is its min-max. MCT's steps are powers of two for activations (its default); it has no ONNX graph of "
         "its own here: its Keras model ran, built again in Keras 2.15 with the same weights. "
         "ModelOpt leaves convolutions of few channels alone: where it quantizes additions only, it has no INT8 layer "
-        "and is not compared."
+        "and is not compared. Read back as a recipe, a layer with a scale that FP16 cannot hold stays FP16 (fer), and "
+        "one whose input alone is quantized becomes INT8 (spot of mean_spot_cbam)."
     )
 
 
