@@ -101,15 +101,15 @@ def _convert(
     )
     if exporter == "direct":
         fallback.refuse_unopened(traced)
-    properties = metadata.describe(model)  # before there are arrays of the graph: reading a weight takes a copy
     version = max(opset, opsets.LOWERED) if opset is not None else opsets.needed(traced.calls)
-    lowered = lower(traced, version, channels_first_inputs=input_layout == "nchw")
+    with metadata.content_hash(model) as content:
+        lowered = lower(traced, version, channels_first_inputs=input_layout == "nchw")
     result = ir.Model(
         lowered.graph,
         ir_version=8 if version < 19 else 10,
         producer_name="kerasrt",
         producer_version=importlib.metadata.version("kerasrt") if _installed() else "",
-        metadata_props=properties,
+        metadata_props={**metadata.describe(model), "keras_content_hash": content.result()},
     )
     passes.clean(result)
     if opset in (None, opsets.LOWEST):

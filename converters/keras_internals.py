@@ -3,7 +3,7 @@
 Used internals, each checked by tests/converters/test_keras_internals.py so that a Keras upgrade breaks here and nowhere
 else: the Operation classes of `keras.src.ops`, `Operation.symbolic_call` and `Layer.symbolic_call`, the `Node` that a
 layer records of a symbolic call, the functions of `keras.src.backend`, `Functional._inputs_struct`,
-`_build_shapes_dict`.
+`_build_shapes_dict`, `RandomInitializer`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from keras.src import backend, ops
 from keras.src.activations import activations
 from keras.src.backend.common import global_state
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
+from keras.src.initializers.random_initializers import RandomInitializer
 from keras.src.layers import layer as layer_module
 from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing_layer import (
     BaseImagePreprocessingLayer,
@@ -61,16 +62,16 @@ def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
 
 def operation_classes() -> list[type]:
     """Every operation class of Keras that is not a layer, by module and name."""
-
-    def below(cls: type) -> Iterator[type]:
-        found: list[type] = cls.__subclasses__()
-        for sub in found:
-            yield sub
-            yield from below(sub)
-
-    own = {cls for cls in below(Operation) if cls.__module__.startswith("keras.src.")}
+    own = {cls for cls in _below(Operation) if cls.__module__.startswith("keras.src.")}
     found = [cls for cls in own if not issubclass(cls, keras.layers.Layer)]
     return sorted(found, key=lambda cls: (cls.__module__, cls.__name__))
+
+
+def _below(cls: type) -> Iterator[type]:
+    found: list[type] = cls.__subclasses__()
+    for sub in found:
+        yield sub
+        yield from _below(sub)
 
 
 def is_in_graph(operation: Any) -> bool:
@@ -180,17 +181,7 @@ def symbolic_calls(
     it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
-        owner = threading.get_ident()
-
-        def replace(place: Any, name: str, value: Callable[..., Any]) -> None:
-            real = getattr(place, name)
-
-            def function(*args: Any, **kwargs: Any) -> Any:
-                return (value if threading.get_ident() == owner else real)(*args, **kwargs)
-
-            undo.callback(setattr, place, name, real)
-            setattr(place, name, function)
-
+        replace = _replacing(undo)
         replace(Operation, "symbolic_call", replacement)
         replace(keras.layers.Layer, "symbolic_call", replacement)
         replace(layer_module, "Node", _no_node)
@@ -215,6 +206,37 @@ def symbolic_calls(
         encode = tf_utils.tf_encode_categorical_inputs
         replace(tf_utils, "tf_encode_categorical_inputs", redirect("", encode, _no_fast_path))
         yield
+
+
+@contextlib.contextmanager
+def no_random_weights() -> Iterator[None]:
+    """For the length of the block, and in this thread, Keras's random initializers give zeros.
+
+    A model that is loaded draws random numbers for every weight before the file's take their place, which takes time,
+    and twice the memory of the weight meanwhile.
+    """
+    with _LOCK, contextlib.ExitStack() as undo:
+        replace = _replacing(undo)
+        for cls in (RandomInitializer, *_below(RandomInitializer)):
+            if "__call__" in vars(cls) and cls.__module__.startswith("keras.src."):
+                replace(cls, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+        yield
+
+
+def _replacing(undo: contextlib.ExitStack) -> Callable[[Any, str, Function], None]:
+    """A function that puts another one in a place, for this thread alone, until ``undo`` is closed."""
+    owner = threading.get_ident()
+
+    def replace(place: Any, name: str, value: Function) -> None:
+        real = getattr(place, name)
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return (value if threading.get_ident() == owner else real)(*args, **kwargs)
+
+        undo.callback(setattr, place, name, real)
+        setattr(place, name, function)
+
+    return replace
 
 
 @contextlib.contextmanager

@@ -106,7 +106,8 @@ def _content(value: object) -> str:
     if is_keras(value):
         from converters.metadata import content_hash
 
-        return content_hash(value)
+        with content_hash(value) as content:
+            return content.result()
     return "?"
 
 

@@ -27,6 +27,7 @@ from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_pool import fold_pool
 from converters.passes.fold_reshape import fold_reshape
 from converters.passes.fold_scale import fold_scale
+from converters.passes.fold_sum import fold_sum
 from converters.passes.lift_constant import lift_constant
 from converters.passes.lift_gate import lift_gate
 from converters.passes.merge_shared import merge_shared
@@ -50,6 +51,7 @@ PASSES: tuple[Pass, ...] = (
     fold_flatten,
     fold_reshape,
     merge_shared,
+    fold_sum,
 )
 
 """For the main graph."""

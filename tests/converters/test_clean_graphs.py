@@ -18,7 +18,7 @@ SIZE, CHANNELS, HIDDEN = 6, 16, 4
 Block = Callable[[Any], Any]
 
 SQUEEZE_EXCITE = "Conv:2,Mul:1,ReduceMean:1,Relu:1,Sigmoid:1"
-CHANNEL = "Concat:1,Conv:2,Mul:1,ReduceMax:1,ReduceMean:1,ReduceSum:1,Relu:1,Sigmoid:1"
+CHANNEL = "Concat:1,Conv:2,Mul:1,ReduceMax:1,ReduceMean:1,Relu:1,Sigmoid:1"
 SPATIAL = "Concat:1,Conv:1,Mul:1,ReduceMax:1,ReduceMean:1,Sigmoid:1"
 EFFICIENT = "Conv:1,Mul:1,ReduceMean:1,Reshape:2,Sigmoid:1"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from converters.passes.fold_keepdims import fold_keepdims
+from converters.passes.fold_sum import fold_sum
 from converters.passes.lift_gate import lift_gate
 from converters.passes.merge_shared import merge_shared
 from tests.converters.rules import Rule, check_rule, floats, integers
@@ -14,6 +15,7 @@ AXES = {"axes": integers(2, 3)}
 MAP = {"s": integers(0, 4, 1, 1), **AXES}
 DENSE = {"w": floats(4, 2), "b": floats(2), "v": floats(2, 4)}
 SHARED = {"w": floats(2, 4, 1, 1), "b": floats(2), "v": floats(4, 2, 1, 1), **AXES}
+SUMMED = {"w": floats(3, 4, 1, 1), "b": floats(3), "n": integers(2), "c": integers(1), "both": integers(2, 3)}
 POOLS = "p = ReduceMean(x, axes)  q = ReduceMax(x, axes) "
 
 RULES = [
@@ -140,6 +142,49 @@ RULES = [
         "(float[B,4,5,5] x) => (float[B,2,1,1] y, float[B,2,1,1] z) {" + POOLS + "a = Conv(p, w)  c = Relu(a)"
         "e = Conv(q, w)  f = Relu(e)  y = Add(c, f)  z = Neg(f) }",
         SHARED,
+        None,
+    ),
+    Rule(
+        "positions that are added up",
+        fold_sum,
+        "(float[B,4,2,1] x) => (float[B,3,1,1] y) { a = Conv(x, w, b)  y = ReduceSum<keepdims=1>(a, n) }",
+        SUMMED,
+        "Conv:1",
+    ),
+    Rule(
+        "both axes, no bias",
+        fold_sum,
+        "(float[B,4,2,2] x) => (float[B,3,1,1] y) { a = Conv(x, w)  y = ReduceSum<keepdims=1>(a, both) }",
+        SUMMED,
+        "Conv:1",
+    ),
+    Rule(
+        "more positions than pay",
+        fold_sum,
+        "(float[B,4,5,1] x) => (float[B,3,1,1] y) { a = Conv(x, w, b)  y = ReduceSum<keepdims=1>(a, n) }",
+        SUMMED,
+        None,
+    ),
+    Rule(
+        "channels that are added up",
+        fold_sum,
+        "(float[B,4,2,1] x) => (float[B,1,2,1] y) { a = Conv(x, w, b)  y = ReduceSum<keepdims=1>(a, c) }",
+        SUMMED,
+        None,
+    ),
+    Rule(
+        "positions that others read",
+        fold_sum,
+        "(float[B,4,2,1] x) => (float[B,3,1,1] y, float[B,3,2,1] z) {"
+        "a = Conv(x, w, b)  y = ReduceSum<keepdims=1>(a, n)  z = Relu(a) }",
+        SUMMED,
+        None,
+    ),
+    Rule(
+        "a stride",
+        fold_sum,
+        "(float[B,4,3,1] x) => (float[B,3,1,1] y) {a = Conv<strides=[2,1]>(x, w, b)  y = ReduceSum<keepdims=1>(a, n) }",
+        SUMMED,
         None,
     ),
 ]
