@@ -3,7 +3,8 @@
 Used internals, each checked by tests/converters/test_keras_internals.py so that a Keras upgrade breaks here and nowhere
 else: the Operation classes of `keras.src.ops`, `Operation.symbolic_call` and `Layer.symbolic_call`, the `Node` that a
 layer records of a symbolic call, the functions of `keras.src.backend`, `Functional._inputs_struct`,
-`_build_shapes_dict`, `RandomInitializer`.
+`_build_shapes_dict`, `RandomInitializer`,
+`Variable._convert_to_tensor`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from keras.src.quantizers import quantizers
 from keras.src.utils import tf_utils
 
 from converters import equation, fake_quantization, tensorflow_functions
+from converters.variables import aligned, can_share, share
 from deploy.errors import ConversionError
 
 __all__ = [
@@ -209,18 +211,34 @@ def symbolic_calls(
 
 
 @contextlib.contextmanager
-def no_random_weights() -> Iterator[None]:
-    """For the length of the block, and in this thread, Keras's random initializers give zeros.
+def lean_loading() -> Iterator[None]:
+    """For the length of the block, and in this thread, a model is loaded in about the memory of its weights.
 
-    A model that is loaded draws random numbers for every weight before the file's take their place, which takes time,
-    and twice the memory of the weight meanwhile.
+    Random initializers give zeros, since the file's weights take their place; large weights are read into memory that
+    TensorFlow shares (`converters.variables`).
     """
     with _LOCK, contextlib.ExitStack() as undo:
         replace = _replacing(undo)
         for cls in (RandomInitializer, *_below(RandomInitializer)):
             if "__call__" in vars(cls) and cls.__module__.startswith("keras.src."):
-                replace(cls, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+                replace(cls, "__call__", _zeros)
+        convert = backend.Variable._convert_to_tensor
+
+        def shared(variable: Any, value: Any, dtype: Any = None) -> Any:
+            kind = str(getattr(value, "dtype", ""))
+            if not hasattr(value, "read_direct") or kind != variable.dtype or not can_share(value.shape, kind):
+                return convert(variable, value, dtype)
+            array = aligned(value.shape, kind)
+            value.read_direct(array)
+            return share(array)
+
+        replace(backend.Variable, "_convert_to_tensor", shared)
         yield
+
+
+def _zeros(initializer: Any, shape: Any, dtype: Any = None) -> Any:
+    kind = keras.backend.standardize_dtype(dtype)
+    return share(aligned(shape, kind)) if can_share(shape, kind) else keras.ops.zeros(shape, kind)
 
 
 def _replacing(undo: contextlib.ExitStack) -> Callable[[Any, str, Function], None]:

@@ -75,9 +75,9 @@ def load(
     from converters import layers  # noqa: F401  (registers CBAM)
 
     description = describe(path)
-    from converters.keras_internals import no_random_weights
+    from converters.keras_internals import lean_loading
 
-    with _clear_errors(path, trust_lambda, description, classes), no_random_weights():
+    with _clear_errors(path, trust_lambda, description, classes), lean_loading():
         if description.of_keras_2:
             return _load_keras_2(path, description, classes, safe_mode=not trust_lambda)
         with _unpacked(path) as source:
