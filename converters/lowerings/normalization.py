@@ -132,11 +132,18 @@ def group_norm(g: Builder, layer: Any, x: Tensor, **options: Any) -> Tensor:
         value = g.op("InstanceNormalization", x.value, gamma, beta, epsilon=float(layer.epsilon))
         return cast(g, cast(g, Tensor(value, order), own), g.out.dtype)
     size = (channels or 0) // groups
-    split = (size, *rest) if None in rest else (size * elements(rest),)
-    grouped = g.reshape(x, (batch, groups, *split))
     one, zero = np.ones(groups, high), np.zeros(groups, high)
+    several = rest.count(None) > 1  # only the graph knows how to take them apart again
+    if several:
+        grouped = Tensor(g.op("Reshape", x.value, np.asarray([0, groups, -1], np.int64)), layout.identity(3))
+    else:
+        grouped = g.reshape(x, (batch, groups, *((size, *rest) if None in rest else (size * elements(rest),))))
     value = g.op("InstanceNormalization", grouped.value, one, zero, epsilon=float(layer.epsilon))
-    y = g.reshape(Tensor(value, grouped.order), x.shape)
+    if several:
+        y = Tensor(g.op("Reshape", value, g.op("Shape", x.value)), x.order)
+        y.value.shape = x.value.shape
+    else:
+        y = g.reshape(Tensor(value, grouped.order), x.shape)
     over = (-1, *[1] * len(rest))
     y = elementwise(g, "Mul", y, gamma.reshape(over)) if layer.scale else y
     y = elementwise(g, "Add", y, beta.reshape(over)) if layer.center else y
