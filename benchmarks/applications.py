@@ -1,10 +1,11 @@
 """Converts every model of keras.applications, and ResNet50 with attention, beside Keras's export and tf2onnx.
 
-python -m benchmarks.applications [--models NAME ...] [--exporters NAME ...] [--limit 600] [--data FOLDER] [-o FILE]
+python -m benchmarks.applications [--only NAME,NAME] [--exporters NAME,NAME] [--limit 600] [--data FOLDER] [-o FILE]
 
-Each model is prepared once: random weights with no bias at zero, BatchNormalization statistics of one training-mode
-pass, two random images, Keras's logits and their sensitivity. Then each exporter converts it in a process of its own
-with a time limit. What was measured is kept in the data folder, and only what is missing there is measured again.
+Each model is prepared: random weights with no bias at zero, BatchNormalization statistics of one training-mode pass,
+two random images, Keras's logits and their sensitivity; a model that lies in the data folder is taken from there. Then
+each exporter converts it in a process of its own with a time limit. What is asked for is measured, the rows take the
+place of older ones in a JSON file beside the table, and the table is written from all rows of that file.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.applications_table import EXPORTERS, read, table, write
+from deploy.files import replacing
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-EXPORTERS = ("kerasrt", "keras", "tf2onnx")
-ATTENTION = ("CBAMResNet50", "SEResNet50", "ECAResNet50")
 FAMILIES = {
     "MobileNet": ("", "V2", "V3Small", "V3Large"),
     "EfficientNet": ("B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"),
@@ -41,58 +43,63 @@ FAMILIES = {
     "ConvNeXt": ("Tiny", "Small", "Base", "Large", "XLarge"),
     "VGG": ("16", "19"),
 }
-MODELS = (*ATTENTION, *(family + variant for family, variants in FAMILIES.items() for variant in variants))
+RESNETS = ("CBAMResNet50", "SEResNet50", "ECAResNet50")
+MODELS = (*RESNETS, *(family + variant for family, variants in FAMILIES.items() for variant in variants))
 PREPROCESSING = ("MobileNetV3", "EfficientNet", "ConvNeXt")
 """Families with Rescaling or Normalization in the model: they take pixel values from 0 to 255."""
 
 
 def main() -> None:
-    """Measures what is missing and writes the table."""
+    """Measures what is asked for, puts it into the JSON file and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
-    parser.add_argument("--exporters", nargs="+", default=EXPORTERS, choices=EXPORTERS, metavar="NAME")
+    parser.add_argument("--only", type=_names(MODELS), default=MODELS, metavar="NAME[,NAME]", help="models, else all")
+    parser.add_argument("--exporters", type=_names(EXPORTERS), default=EXPORTERS, metavar="NAME[,NAME]")
     parser.add_argument("--limit", type=int, default=600, help="seconds for each process")
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "kerasrt-applications")
-    parser.add_argument("--again", action="store_true", help="measure what was measured before too")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/applications.md"))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a process that measures: model, what to do
     arguments = parser.parse_args()
-    arguments.data.mkdir(parents=True, exist_ok=True)
+    data: Path = arguments.data
+    data.mkdir(parents=True, exist_ok=True)
     if arguments.one:
         name, step = arguments.one
-        print(json.dumps(_prepare(name, arguments.data) if step == "prepare" else _measure(name, step, arguments.data)))
+        print(json.dumps(_prepare(name, data) if step == "prepare" else _measure(name, step, data)))
         return
-    log = arguments.data / "results.jsonl"
-    for name in arguments.models:
+    kept = arguments.output.with_suffix(".json")
+    for name in arguments.only:
         for step in ("prepare", *arguments.exporters):
-            if (name, step) in _read(log) and not (arguments.again and step != "prepare"):
+            rows = read(kept)
+            if step == "prepare" and (name, step) in rows and (data / f"{name}.npz").exists():
                 continue
-            row = _process(name, step, arguments.data, arguments.limit)
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(row, flush=True)
-    text = _table(_read(log), arguments.limit)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(text, encoding="utf-8")
+            rows[name, step] = _process(name, step, data, arguments.limit)
+            print(name, step, rows[name, step], flush=True)
+            write(rows, MODELS, kept)
+            with replacing(arguments.output) as path:
+                path.write_text(table(rows, MODELS), encoding="utf-8")
 
 
-def _read(log: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return {(row["model"], row["step"]): row for row in map(json.loads, lines)}
+def _names(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def names(text: str) -> tuple[str, ...]:
+        found = tuple(text.split(","))
+        if unknown := set(found) - set(allowed):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not among {', '.join(allowed)}")
+        return found
+
+    return names
 
 
 def _process(name: str, step: str, data: Path, limit: int) -> dict[str, Any]:
     """One measurement in a process of its own; what went wrong is part of the row."""
     command = [sys.executable, "-m", "benchmarks.applications", "--one", name, step, "--data", str(data)]
-    row = {"model": name, "step": step}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        return {**row, "failure": f"over {limit} s"}
+        return {"failure": f"over {limit} s"}
     if done.returncode:
         reasons = [line for line in done.stderr.splitlines() if line and not line.startswith(" ")]
-        return {**row, "failure": reasons[-1][:200] if reasons else f"exit status {done.returncode}"}
-    return {**row, **json.loads(done.stdout.splitlines()[-1])}
+        return {"failure": reasons[-1][:200] if reasons else f"exit status {done.returncode}"}
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
 
 
 def build(name: str) -> Any:
@@ -103,7 +110,7 @@ def build(name: str) -> Any:
 
     if name == "CBAMResNet50":
         return resnet(50, attention="cbam")
-    if name not in ATTENTION:
+    if name not in RESNETS:
         sized = {"input_shape": (224, 224, 3)} if name.startswith("MobileNetV3") else {}  # unknown unless given
         return getattr(keras.applications, name)(weights=None, classifier_activation=None, **sized)
     attend = _squeeze_excite if name == "SEResNet50" else _efficient_channel_attention
@@ -139,6 +146,7 @@ def _prepare(name: str, data: Path) -> dict[str, Any]:
     """Random weights, statistics of one training-mode pass, two images, Keras's logits and how sensitive they are."""
     import keras
 
+    keras.utils.set_random_seed(0)
     model = build(name)
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
@@ -162,7 +170,7 @@ def _prepare(name: str, data: Path) -> dict[str, Any]:
         moved = images * (1 + rng.choice([-2e-7, 2e-7], images.shape)).astype(np.float32)
         changes.append(float(np.abs(np.asarray(model(moved, training=False)) - logits).max()) / scale)
     model.save_weights(data / f"{name}.weights.h5")
-    np.savez(data / f"{name}.npz", images=images, logits=logits)
+    np.savez(data / f"{name}.npz", images=images, logits=logits)  # last: its presence says that all is there
     weights = sum(int(np.prod(variable.shape)) * 4 for variable in model.variables)
     return {"sensitivity": max(changes), "weights_mib": weights / 2**20}
 
@@ -265,64 +273,6 @@ def peak_memory(interval: float = 0.002) -> Iterator[list[float]]:
         done.set()
         watcher.join()
         found[0] = (max(highest, resident()) - before) / 2**20
-
-
-def _table(rows: dict[tuple[str, str], dict[str, Any]], limit: int) -> str:
-    lines = [
-        "# keras.applications, and ResNet50 with attention",
-        "",
-        f"`python -m benchmarks.applications` on {os.cpu_count()} shared cores, no GPU; each conversion in a process "
-        f"of its own, in memory to a file, at most {limit} s. Random weights, calibrated statistics, no zero biases: "
-        "errors are the largest over the logits of two images, relative to the largest logit; the bound is "
-        "max(1e-5, 10x Keras's own sensitivity to ±2e-7 changes of the input). Nodes, with Transposes in brackets; for "
-        "the peers also what onnxslim leaves. Seconds are of processor time, without imports. Memory is what "
-        "the conversion adds to the resident model, at its peak.",
-        "",
-        "| model | weights MiB | nodes | Keras, slimmed | tf2onnx, slimmed | seconds | Keras | tf2onnx | memory MiB | "
-        "Keras | tf2onnx | error | bound | Keras | tf2onnx |",
-        "|" + "---|" * 15,
-    ]
-    for name in MODELS:
-        prepared = rows.get((name, "prepare"))
-        ours = rows.get((name, "kerasrt"))
-        if prepared and ours:
-            peers = [rows.get((name, exporter), {"failure": "not measured"}) for exporter in EXPORTERS[1:]]
-            lines.append(_row(name, prepared, ours, peers))
-    failures = [
-        f"- {name}, {exporter}: {row['failure']}"
-        for name in MODELS
-        for exporter in EXPORTERS
-        if "failure" in (row := rows.get((name, exporter), {}))
-    ]
-    return "\n".join([*lines, "", "What failed:", "", *(failures or ["- nothing"])]) + "\n"
-
-
-def _row(name: str, prepared: dict[str, Any], ours: dict[str, Any], peers: list[dict[str, Any]]) -> str:
-    def each(key: str, form: Callable[[Any], str]) -> list[str]:
-        return [form(row[key]) if key in row else "-" for row in peers]
-
-    def graph(row: dict[str, Any]) -> str:
-        if "nodes" not in row:
-            return "-"
-        slimmed = f", {row['slimmed']} ({row['slimmed_transposes']})" if "slimmed" in row else ", -"
-        return f"{row['nodes']} ({row['transposes']}){slimmed}"
-
-    error = f"{ours['error']:.1e}" if "error" in ours else "-"
-    bound = max(1e-5, 10 * prepared.get("sensitivity", 0.0))
-    cells = [
-        name,
-        f"{prepared.get('weights_mib', 0):.0f}",
-        f"{ours.get('nodes', '-')} ({ours.get('transposes', '-')})",
-        *(graph(row) for row in peers),
-        f"{ours['cpu_seconds']:.2f}" if "cpu_seconds" in ours else "-",
-        *each("cpu_seconds", "{:.1f}".format),
-        f"{ours['memory_mib']:.0f}" if "memory_mib" in ours else "-",
-        *each("memory_mib", "{:.0f}".format),
-        error,
-        f"{bound:.1e}",
-        *each("error", "{:.1e}".format),
-    ]
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":
