@@ -7,7 +7,6 @@ the table and below it is derived from them: failures, what was never measured, 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +47,7 @@ def table(rows: Rows, models: Sequence[str]) -> str:
     lines = [
         "# keras.applications, and ResNet50 with attention",
         "",
-        f"`python -m benchmarks.applications` on {os.cpu_count()} shared cores, no GPU; each conversion in a process "
+        "`python -m benchmarks.applications` on a shared machine without a GPU; each conversion in a process "
         "of its own, in memory to a file. Random weights, calibrated statistics, no zero biases: "
         "errors are the largest over the logits of two images, relative to the largest logit; the bound is "
         "max(1e-5, 10x Keras's own sensitivity to ±2e-7 changes of the input). Nodes, with Transposes in brackets; for "
