@@ -147,7 +147,8 @@ def recipe(
     """Decides the precision of every layer of an FP32 graph.
 
     ``source``: keras.Model, `onnx.ModelProto` or .onnx path. ``precision``: fp32, fp16, bf16, int8 or fp8.
-    ``calibration``: samples (an .npz path or a folder of such, a mapping or an iterable of mappings, by input name);
+    ``calibration``: samples (an .npz path or a folder of such, a mapping or an iterable of mappings, by input name),
+    or for int8 and fp16 the path of a TensorRT calibration cache (`engines.cached`);
     required for int8 and fp8, and for fp16 used to keep high what would overflow. ``calibration_method``: minmax,
     percentile (99.99), entropy, mse, or auto: for int8 what errs least at the outputs, else minmax. ``budget``: how far
     from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …): as many layers are INT8 or

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from deploy.errors import BuildError
+from engines.cached import cached, together
 from engines.calibration.choice import Choice, choose, uniform
 from engines.calibration.collect import collect
 from engines.calibration.estimators import check_method
 from engines.calibration.ranges import Ranges
+from engines.calibration.tensorrt_cache import Cache, check_asked, is_cache, read
 from engines.fingerprint import fingerprint
 from engines.fp16 import SMALLEST_NORMAL, kept_high
 from engines.graphs import Weights, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
@@ -25,15 +29,21 @@ NEGLIGIBLE = 2.0**-14
 lies beneath FP16's own rounding (2^-11)."""
 
 
-def decide(source: object, precision: str, calibration: object, method: str = "auto") -> Recipe:
+def decide(
+    source: object, precision: str, calibration: object, method: str = "auto", cache: Cache | None = None
+) -> Recipe:
     """The recipe of a graph; see `engines.recipe.recipe`.
 
     FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). BF16: everything, as it has the range
     of FP32. INT8 and FP8: every Conv, Gemm and MatMul with
     constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
-    refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included).
+    refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included). ``cache``: gives the scales of INT8, and
+    samples then only show what FP16 cannot hold; the path of one can also stand for ``calibration``.
     """
     check_method(method)
+    check_asked(calibration, (precision,), method, None)
+    if isinstance(calibration, str | Path) and is_cache(calibration):
+        cache, calibration = read(calibration), None
     if is_keras(source):
         from converters import convert
 
@@ -44,7 +54,7 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
         return Recipe(precision, precision, tuple(layers), model=fingerprint(model))
-    if precision in QUANTIZED and calibration is None and not (trained and precision == "int8"):
+    if precision in QUANTIZED and calibration is None and cache is None and not (trained and precision == "int8"):
         raise BuildError(
             f"{precision.upper()} needs calibration data: real inputs that show the range of every activation",
             where="calibration",
@@ -52,6 +62,11 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
     ranges = calibration if isinstance(calibration, Ranges | None) else collect(model, calibration)
+    if cache is not None and precision in ("fp16", "int8"):
+        _require_untrained(bool(trained), cache)
+        scales = cached(model, cache)
+        seen = together(scales.ranges(), ranges)
+        return _recipe(model, precision, scales.ranges(), scales.choice(), seen=seen)
     if trained and precision == "int8":
         return _recipe(model, precision, trained.ranges(), trained.choice(), seen=ranges)
     if ranges is None or precision not in QUANTIZED:
@@ -59,6 +74,17 @@ def decide(source: object, precision: str, calibration: object, method: str = "a
     if method != "auto" or precision == "fp8":  # whose steps are relative: clipping gains nothing
         return _recipe(model, precision, ranges, uniform(ranges, "minmax" if method == "auto" else method))
     return _recipe(model, precision, ranges, choose(model, _recipe(model, precision, ranges, Choice()), ranges))
+
+
+def _require_untrained(trained: bool, cache: Cache) -> None:
+    """Raises BuildError where two give scales."""
+    if trained:
+        raise BuildError(
+            "the model's own quantizers give the scales already",
+            where=f"calibration {cache.path}",
+            found="a model of quantization-aware training",
+            fix="leave --calibration out",
+        )
 
 
 def _recipe(
@@ -130,12 +156,15 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
     if reason or weights is None or source is None:
         return LayerPrecision(name, "fp16", reason)
     if name_of(source) not in ranges.minimum:
-        missing = "was not quantized in training" if choice.method == "trained" else "is not known"
+        unknown = {"trained": "was not quantized in training", "tensorrt": "is not in the calibration cache"}
+        missing = unknown.get(choice.method, "is not known")
         return LayerPrecision(name, "fp16", f"the range of its input {source.name} {missing}")
     amax = choice.amax.get(name_of(source), ranges.amax(name_of(source)))
     why = f"asked for; input within ±{amax:.5g}"
     if choice.method == "trained":
         why = f"quantized in training; input within ±{amax:.5g}"
+    elif choice.method == "tensorrt":
+        why += ", by the calibration cache"
     elif (estimator := choice.estimators.get(name_of(source), "minmax")) != "minmax":
         why += f" ({estimator}; seen up to {ranges.amax(name_of(source)):.5g})"
     if precision == "int8":

@@ -25,9 +25,10 @@ from engines.graphs import constant, name_of
 from engines.placement import initializer
 from engines.recipe import INT8_MAXIMUM
 
-_KEEPS = frozenset({
-    "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Relu", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+MOVES = frozenset({
+    "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
+"""Operations whose outputs are some of their input's elements."""
 ON_GRID = 1e-3
 """How far from a whole number of steps a weight on a grid may be, in steps: FP32's rounding times 127 and a margin."""
 _STEPS = (np.dtype(np.int8), np.dtype(np.uint8))
@@ -67,7 +68,7 @@ def separate(model: ir.Model) -> Trained:
         if node.op_type == "QuantizeLinear":
             _take_out(model, node, found)
     if found:
-        _carry(model, found)
+        carry(model, found, MOVES | {"Relu"})
     return found
 
 
@@ -181,12 +182,12 @@ def _before_cut(value: ir.Value, step: float) -> ir.Value:
     return value
 
 
-def _carry(model: ir.Model, found: Trained) -> None:
-    """Rule 2."""
+def carry(model: ir.Model, found: Trained, through: frozenset[str]) -> None:
+    """Rule 2, through operations of those types and a Concat: the scale of a value that has none yet."""
     for node in model.graph:
         computed = [value for value in node.inputs if value is not None and constant(value) is None]
         names = [name_of(value) for value in computed]
-        if node.op_type not in _KEEPS | {"Concat"} or not names or any(name not in found.step for name in names):
+        if node.op_type not in through | {"Concat"} or not names or any(name not in found.step for name in names):
             continue
         if len({found.step[name] for name in names}) == 1:
             for table in (found.minimum, found.maximum, found.step):

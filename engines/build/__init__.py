@@ -60,7 +60,7 @@ def build(
             target by its builder's layer table, or on ONNX Runtime by the clock.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
         calibration: real samples for INT8 and FP8: an .npz path or a folder of such, arrays by input name, or an
-            iterable of such.
+            iterable of such; or for INT8 the path of a TensorRT calibration cache, whose scales are then taken.
         sample: real inputs (an .npz path or arrays by input name) for the golden pairs; else calibration samples.
         profile: batch sizes of the engines.
         shapes: sizes that Keras leaves open, by input name.
@@ -151,10 +151,12 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
     from engines.build.border import bordered
     from engines.build.data import FEW, read
     from engines.build.source import check_labels, convert, load, require_sizes
+    from engines.calibration.tensorrt_cache import is_cache
 
     with progress.step("convert") as notes:
         opened = load(asked)
-        data = read(io_types.early(asked.io_dtype, opened.inputs), asked.sample, asked.calibration)
+        samples = None if is_cache(asked.calibration) else asked.calibration
+        data = read(io_types.early(asked.io_dtype, opened.inputs), asked.sample, samples)
         if not target.open_sizes or data.origin == "random":
             require_sizes(opened, {} if data.origin == "random" else data.golden, asked, target)
         source = convert(opened, asked)
@@ -194,26 +196,33 @@ def _precisions(
 ) -> list[Made]:
     from engines.build.budget import search, weigh
     from engines.build.steps import make, worst
+    from engines.cached import cached
+    from engines.calibration import tensorrt_cache
     from engines.calibration.collect import collect
+    from engines.calibration.estimators import ESTIMATORS
     from engines.rules import decide
 
     given, ranges = asked.given, None
+    cache = tensorrt_cache.read(asked.calibration) if tensorrt_cache.is_cache(asked.calibration) else None
     decided = [name for name in asked.precisions if given is None or name != given.precision]
     lacks = given is not None and given.needs_ranges(source.model)
-    if (data.calibration is not None and (decided or lacks)) or "fp16" in decided:
+    scales = None if cache is None or not (decided or lacks) else cached(source.model, cache)
+    if (asked.calibration is not None and (decided or lacks)) or "fp16" in decided:
         with progress.step("calibrate") as notes:
             samples = golden.inputs if data.calibration is None else data.calibration
             with progress.bar("calibrate", data.count) as advance:
                 ranges = collect(source.model, samples, advance)
             notes.append(f"{ranges.samples} samples, range of {len(ranges.minimum)} values")
+    if scales is not None and scales.missing:
+        progress.warn(scales.summary())
     made: list[Made] = []
     for precision in asked.precisions:
         with progress.step(precision) as notes:
             if given is not None and precision == given.precision:
-                recipe = given.completed(source.model, ranges, target)
+                recipe = given.completed(source.model, ranges if scales is None else scales.ranges(), target)
                 notes.append(f"{len(recipe.edits())} entries by hand in {given.origin}")
             else:
-                recipe = decide(source.model, precision, ranges, asked.calibration_method)
+                recipe = decide(source.model, precision, ranges, asked.calibration_method, cache)
             if asked.budget and ranges is not None:
                 found = search(asked, target, source, data, ranges, recipe, made)
                 recipe = found.recipe
@@ -222,7 +231,7 @@ def _precisions(
                     progress.warn(note)
             made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given, source.io))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
-            if clipped := sum(a.estimator != "minmax" for a in recipe.activations):
+            if clipped := sum(a.estimator in ESTIMATORS and a.estimator != "minmax" for a in recipe.activations):
                 notes.append(f"{clipped} ranges clipped")
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)

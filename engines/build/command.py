@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="engines beside the FP32 graph: fp32, fp16, bf16, int8, fp8 (default: fp16,int8); or auto",
     )
     add("--target", default="auto", help="tensorrt, tensorrt-rtx, onnxruntime (default: the first this machine can)")
-    add("--calibration", metavar="NPZ", help="real samples for INT8, one array per input; or a folder of such files")
+    add(
+        "--calibration",
+        metavar="NPZ",
+        help="real samples for INT8, one array per input; a folder of such files; or a TensorRT calibration cache "
+        "(with --sample)",
+    )
     add(
         "--calibration-method",
         default="auto",

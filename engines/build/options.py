@@ -16,6 +16,7 @@ from deploy.manifest import MANIFEST, Profile
 from engines.build.data import check_headers
 from engines.build.given import Given
 from engines.calibration.estimators import check_method
+from engines.calibration.tensorrt_cache import check_asked, is_cache, read
 from engines.kinds import is_file, is_graph, is_keras
 from engines.recipe import QUANTIZED, check_precision
 
@@ -162,9 +163,25 @@ def check(options: Options) -> None:
     check_method(options.calibration_method)
     if options.budget:
         _check_budget(options)
-    check_headers(options.calibration)
+    _check_calibration(options)
     check_headers(options.sample)
     _check_output(options.output)
+
+
+def _check_calibration(options: Options) -> None:
+    """A TensorRT calibration cache as a whole, and of samples the headers."""
+    if not is_cache(options.calibration):
+        check_headers(options.calibration)
+        return
+    check_asked(options.calibration, options.precisions, options.calibration_method, options.budget)
+    read(options.calibration)
+    if options.sample is None:
+        raise BuildError(
+            "a TensorRT calibration cache holds no inputs, and the golden pairs need some",
+            where="calibration",
+            found=f"{options.calibration} and no sample",
+            fix="give a few real inputs: --sample sample.npz",
+        )
 
 
 def _check_budget(options: Options) -> None:

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--bundle", metavar="FOLDER", help="show the recipes of a bundle (default: build/current)")
     add("--precision", help="fp32, fp16, bf16, int8, fp8: which to make (default: int8), or to show of a bundle")
     add(
-        "--calibration", metavar="NPZ", help="to make one: real samples, one array per input; or a folder of such files"
+        "--calibration",
+        metavar="NPZ",
+        help="to make one: real samples, one array per input; a folder of such files; or a TensorRT calibration cache",
     )
     add(
         "--calibration-method",
@@ -123,7 +125,9 @@ def _of_file(arguments: argparse.Namespace) -> Shown:
 
 def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace) -> Recipe:
     """The recipe with what can be computed. Raises BuildError with all that is wrong for the model and the targets."""
+    from engines.cached import cached
     from engines.calibration.collect import collect
+    from engines.calibration.tensorrt_cache import is_cache, read
     from engines.completion import complete, missing_scales
     from engines.faults import refuse
     from engines.recipes.check import of_targets
@@ -132,7 +136,8 @@ def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace
     refuse(of_model(recipe, model), arguments.source)
     ranges = None
     if arguments.calibration is not None and missing_scales(recipe, model):
-        ranges = collect(model, arguments.calibration)
+        cache = read(arguments.calibration) if is_cache(arguments.calibration) else None
+        ranges = collect(model, arguments.calibration) if cache is None else cached(model, cache).ranges()
     recipe = complete(recipe, model, ranges)
     refuse(of_targets(recipe, model, arguments.target), arguments.source)
     return recipe

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import BuildError
+from engines.calibration.tensorrt_cache import is_cache
 from engines.recipe import QUANTIZED, Recipe
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ def show(
 
     curves = []
     for recipe, model in _quantized(found):
-        if calibration is None:
+        if calibration is None or is_cache(calibration):
             raise BuildError(
                 "--pareto needs real samples to be measured on",
                 where=f"recipe of {recipe.precision}",
-                found="no calibration data",
+                found="no calibration data" if calibration is None else "a TensorRT calibration cache",
                 fix="give some hundred real samples: --calibration calibration.npz",
             )
         if model is None:

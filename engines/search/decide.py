@@ -12,6 +12,7 @@ from engines.calibration.choice import multiplications
 from engines.calibration.collect import collect
 from engines.calibration.data import describe
 from engines.calibration.ranges import Ranges
+from engines.calibration.tensorrt_cache import check_asked
 from engines.graphs import load
 from engines.kinds import is_keras
 from engines.recipe import Recipe
@@ -33,6 +34,7 @@ def decide_within(source: object, precision: str, calibration: object, method: s
     In a floating precision there is nothing to choose: the budget is only checked.
     """
     parse(budget)
+    check_asked(calibration, (precision,), method, budget)
     if calibration is None:
         raise BuildError(
             "a budget needs real samples to be measured on",
