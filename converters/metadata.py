@@ -44,6 +44,9 @@ def _configuration(model: Any) -> str:
 def _hash(digest: Any, variables: Sequence[Any]) -> str:
     for variable in variables:
         array = read(variable)
-        digest.update(f"{variable.name} {variable.dtype} {array.shape}".encode())  # a path changes by reloading
+        dtype = str(variable.dtype)
+        if dtype == "int32":  # Keras's `int`, in which Normalization counts, is int64 on TensorFlow and int32 elsewhere
+            dtype, array = "int64", array.astype(np.int64)
+        digest.update(f"{variable.name} {dtype} {array.shape}".encode())  # a path changes by reloading
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return str(digest.hexdigest())

@@ -10,17 +10,38 @@ import textwrap
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 from converters import convert, load
 from converters.layers import CBAM
+from examples.cbam_resnet.model import stack1
+from examples.reference import reference
 from tests.converters.checking import randomize
 
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
-import importlib.machinery, sys
+import importlib.machinery, os, sys, types
+from unittest.mock import MagicMock
+
+class Hollow(types.ModuleType):  # a module of names behind which there is nothing
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return MagicMock
+
+class HollowJax:  # Keras's numpy backend imports JAX for convolutions and transforms, and converting computes neither
+    def find_spec(self, name, path=None, target=None):
+        found = name.partition(".")[0] == "jax"
+        return importlib.machinery.ModuleSpec(name, self, is_package=True) if found else None
+
+    def create_module(self, spec):
+        return Hollow(spec.name)
+
+    def exec_module(self, module):
+        pass
 
 class Absent:  # an import of TensorFlow fails as where it is not installed
     def find_spec(self, name, path=None, target=None):
@@ -33,6 +54,8 @@ class Absent:  # an import of TensorFlow fails as where it is not installed
         raise AssertionError
 
 sys.meta_path.insert(0, Absent())
+if os.environ["KERAS_BACKEND"] == "numpy":
+    sys.meta_path.insert(0, HollowJax())
 import converters
 from deploy.errors import KerasrtError
 
@@ -43,6 +66,7 @@ for path in sys.argv[1:]:
             out.write(converters.convert(model).SerializeToString(deterministic=True))
     except KerasrtError as error:
         print(str(error).replace("\\n", " "))
+assert "tensorflow" not in sys.modules
 """
 
 
@@ -67,6 +91,23 @@ def _quantized() -> keras.Model:
     return model
 
 
+def _normalized() -> keras.Model:
+    """Its Normalization counts what it has adapted to, in int64 under TensorFlow alone."""
+    normalization = layers.Normalization(name="normalization")
+    normalization.adapt(np.random.default_rng(0).normal(3.0, 2.0, (16, 4)).astype(np.float32))
+    inputs = keras.Input((4,), name="x")
+    return keras.Model(inputs, layers.Dense(2, name="dense")(normalization(inputs)))
+
+
+def _stacked() -> keras.Model:
+    inputs = keras.Input((16, 16, 3), name="image")
+    x = stack1(inputs, 4, 2, name="conv2", attention="cbam", reduction_ratio=4)
+    return randomize(keras.Model(inputs, layers.GlobalAveragePooling2D(name="avg_pool")(x)))
+
+
+REFERENCES = ("mean_spot", "mean_spot_cbam", "digits")
+
+
 def _run(backend: str, *arguments: Path | str) -> str:
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     found = subprocess.run(
@@ -85,12 +126,16 @@ def _run(backend: str, *arguments: Path | str) -> str:
 @pytest.mark.parametrize(
     "backend",
     [
-        pytest.param(b, marks=pytest.mark.skipif(importlib.util.find_spec(b) is None, reason=f"{b} is not installed"))
-        for b in ("torch", "jax")
+        "numpy",
+        *(
+            pytest.param(b, marks=pytest.mark.skipif(importlib.util.find_spec(b) is None, reason=f"{b} not installed"))
+            for b in ("torch", "jax")
+        ),
     ],
 )
 def test_the_same_bytes_without_tensorflow(backend: str, tmp_path: Path) -> None:
     paths, models = [], [randomize(make()) for make in (_image, _sequence, _quantized)]
+    models += [_normalized(), _stacked(), *(load(reference(name).model()) for name in REFERENCES)]
     for index, model in enumerate(models):
         paths.append(tmp_path / f"{index}.keras")
         model.save(paths[-1])
