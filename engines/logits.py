@@ -26,8 +26,10 @@ class Logits:
 
 
 def logits(value: ir.Value) -> Logits:
-    """What stands for an output of the graph."""
+    """What stands for an output of the graph; an Identity before it is looked through."""
     name, producer = name_of(value), value.producer()
+    while producer is not None and producer.op_type == "Identity" and producer.inputs[0] is not None:
+        producer = producer.inputs[0].producer()
     if producer is None or producer.op_type not in ("Softmax", "Sigmoid") or producer.inputs[0] is None:
         return Logits(name, name, "", -1)
     axis = attribute(producer, "axis", -1) if producer.op_type == "Softmax" else -1
