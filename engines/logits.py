@@ -26,14 +26,25 @@ class Logits:
 
 
 def logits(value: ir.Value) -> Logits:
-    """What stands for an output of the graph; an Identity before it is looked through."""
-    name, producer = name_of(value), value.producer()
-    while producer is not None and producer.op_type == "Identity" and producer.inputs[0] is not None:
-        producer = producer.inputs[0].producer()
+    """What stands for an output of the graph, by one name before and after `engines.trained.separate`.
+
+    That takes out the pairs of quantizers around a Softmax, and leaves an Identity where one was at the output.
+    """
+    name, producer = name_of(value), _source(value).producer()
     if producer is None or producer.op_type not in ("Softmax", "Sigmoid") or producer.inputs[0] is None:
         return Logits(name, name, "", -1)
     axis = attribute(producer, "axis", -1) if producer.op_type == "Softmax" else -1
-    return Logits(name_of(producer.inputs[0]), name, producer.op_type, axis)
+    return Logits(name_of(_source(producer.inputs[0])), name, producer.op_type, axis)
+
+
+def _source(value: ir.Value) -> ir.Value:
+    """What it copies, or rounds to a grid."""
+    while (maker := value.producer()) is not None and maker.inputs:
+        source = maker.inputs[0]
+        if source is None or maker.op_type not in ("Identity", "QuantizeLinear", "DequantizeLinear"):
+            break
+        value = source
+    return value
 
 
 def return_values(model: ir.Model, names: Iterable[str]) -> None:

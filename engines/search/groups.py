@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from engines.graphs import compute_nodes, elements, name_of, products, weights_of
+from engines.graphs import compute_nodes, elements, load, name_of, products, weights_of
 from engines.recipe import QUANTIZED, Recipe
+from engines.trained import separate
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,11 @@ class Group:
 
 
 def groups_of(model: ir.Model, recipe: Recipe) -> tuple[Group, ...]:
-    """The groups of a recipe, in the order of the graph."""
+    """The groups of a recipe, in the order of the graph; quantizers of training are looked through."""
+    floating = load(model)
+    separate(floating)
     together: dict[str, list[ir.Node]] = {}
-    for node in compute_nodes(model):
+    for node in compute_nodes(floating):
         if recipe.precision_of(node.name or "") in QUANTIZED and node.inputs[0] is not None:
             together.setdefault(name_of(node.inputs[0]), []).append(node)
     return tuple(_group(value, nodes) for value, nodes in together.items())

@@ -22,6 +22,7 @@ from engines.placement import initializer
 from engines.recipe import Recipe
 from engines.search.groups import Group
 from engines.sessions import input_specs, session
+from engines.trained import separate
 
 BATCH = 32
 
@@ -30,12 +31,17 @@ Outputs = list[npt.NDArray[np.float64]]
 
 
 class Switched:
-    """A model's logits on given samples, in FP32 and under any recipe between. ``runs`` counts the latter."""
+    """A model's logits on given samples, in FP32 and under any recipe between. ``runs`` counts the latter.
+
+    FP32 has the quantizers of training in it, where there are some: with them the model was trained.
+    """
 
     def __init__(self, model: ir.Model, recipe: Recipe, groups: Sequence[Group]) -> None:
         exact, simulated = load(model), applied(recipe, model, "simulate")
         self.logits: tuple[Logits, ...] = tuple(logits(value) for value in exact.graph.outputs)
-        self._switches = _open(simulated, exact, recipe, groups)
+        floating = load(model)
+        separate(floating)
+        self._switches = _open(simulated, floating, recipe, groups)
         for graph in (exact, simulated):
             return_values(graph, [one.value for one in self.logits])
         self._size = next((s.shape[0] for s in input_specs(model) if isinstance(s.shape[0], int)), BATCH)
@@ -63,10 +69,10 @@ class Switched:
         return [np.concatenate(arrays)[:count].astype(np.float64) for arrays in zip(*found, strict=True)]
 
 
-def _open(simulated: ir.Model, exact: ir.Model, recipe: Recipe, groups: Iterable[Group]) -> dict[str, str]:
+def _open(simulated: ir.Model, floating: ir.Model, recipe: Recipe, groups: Iterable[Group]) -> dict[str, str]:
     """Adds the switches to a simulated graph, in place; returns their input names by the group's value."""
     nodes = {node.name: node for node in simulated.graph}
-    originals = {node.name: node for node in compute_nodes(exact)}
+    originals = {node.name: node for node in compute_nodes(floating)}
     found: dict[str, str] = {}
     for group in groups:
         switch = ir.val(f"{group.value}/low", ir.DataType.BOOL, ir.Shape([]))
