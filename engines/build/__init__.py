@@ -195,6 +195,7 @@ def _precisions(
     asked: Options, target: Target, source: Source, golden: Golden, data: Data, progress: Progress
 ) -> list[Made]:
     from engines.build.budget import search, weigh
+    from engines.build.data import unchanging
     from engines.build.steps import make, worst
     from engines.cached import cached
     from engines.calibration import tensorrt_cache
@@ -213,6 +214,8 @@ def _precisions(
             with progress.bar("calibrate", data.count) as advance:
                 ranges = collect(source.model, samples, advance)
             notes.append(f"{ranges.samples} samples, range of {len(ranges.minimum)} values")
+    if ranges is not None and data.calibration is not None and (note := unchanging(ranges, source.inputs)):
+        progress.warn(note)
     if scales is not None and scales.missing:
         progress.warn(scales.summary())
     made: list[Made] = []

@@ -15,6 +15,7 @@ from deploy.inputs import check_finite, check_inputs, load_inputs
 from deploy.manifest import TensorSpec
 from deploy.npz import Array, NpzArchive
 from engines.calibration.data import batches, filled, shards, survey
+from engines.calibration.ranges import Ranges
 
 SAMPLES = 8
 """Most samples in the golden pairs."""
@@ -77,6 +78,17 @@ def read(specs: tuple[TensorSpec, ...], sample: object, calibration: object) -> 
         calibration = itertools.chain(first, calibration)
     batch = next(batches(first, specs, _size(specs)))
     return Data(filled(batch, fixed_batch(specs)), _name(calibration, "calibration data"), calibration, count)
+
+
+def unchanging(ranges: Ranges, specs: tuple[TensorSpec, ...]) -> str:
+    """A warning where inputs never change over all calibration samples; else empty."""
+    if not ranges.same:
+        return ""
+    if len(ranges.same) == len(specs):
+        return f"all {ranges.samples} calibration samples are identical ({', '.join(ranges.same)}): give different ones"
+    verb = "is" if len(ranges.same) == 1 else "are"
+    known = "ranges behind it hold for that value alone" if verb == "is" else "ranges behind them hold for those alone"
+    return f"{', '.join(ranges.same)} {verb} the same in all {ranges.samples} calibration samples: {known}"
 
 
 def fixed_batch(specs: tuple[TensorSpec, ...]) -> int | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from engines.calibration.data import batches, filled, provenance
-from engines.calibration.ranges import Accumulator, Ranges, Reservoir
+from engines.calibration.ranges import Accumulator, Ranges, Repeats, Reservoir
 from engines.graphs import compute_nodes, is_float, load, name_of
 from engines.sessions import input_specs, session
 
@@ -36,12 +36,14 @@ def collect(source: object, samples: object, progress: Callable[[int], None] | N
     accumulated = Accumulator({name_of(value) for value in sources if value is not None})
     per_sample = 4 * sum(_elements(value) for value in model.graph.inputs)
     reservoir = Reservoir(max(2, min(REPLAYED, REPLAYED_BYTES // max(per_sample, 1))))
+    repeats = Repeats()
     for inputs, values, count in replay(model, samples):
         accumulated.update(values, count)
         reservoir.update(inputs)
+        repeats.update(inputs)
         if progress is not None:
             progress(count)
-    return accumulated.ranges(provenance(samples), reservoir.samples())
+    return accumulated.ranges(provenance(samples), reservoir.samples(), repeats.names())
 
 
 def replay(

@@ -19,7 +19,7 @@ class Ranges:
     """Smallest and largest element of each value over all samples, by the value's name.
 
     ``histograms``: of the values that products read. ``replay``: some of the samples, model inputs by name, on which
-    ranges can be compared.
+    ranges can be compared. ``same``: the model inputs that are equal in all samples, where there are several.
     """
 
     minimum: dict[str, float]
@@ -28,6 +28,7 @@ class Ranges:
     source: dict[str, str] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     replay: Mapping[str, Array] = field(default_factory=dict)
+    same: tuple[str, ...] = ()
 
     def amax(self, value: str) -> float:
         """The largest magnitude that was seen."""
@@ -35,7 +36,8 @@ class Ranges:
 
     def provenance(self) -> dict[str, Any]:
         """What a recipe records of them."""
-        return {**self.source, "samples": self.samples}
+        same = {"equal in all samples": ", ".join(self.same)} if self.same else {}
+        return {**self.source, "samples": self.samples, **same}
 
 
 class Accumulator:
@@ -68,10 +70,33 @@ class Accumulator:
                 self._histograms[name].update(array, low, high)
         self._samples += samples
 
-    def ranges(self, source: dict[str, str], replay: Mapping[str, Array]) -> Ranges:
+    def ranges(self, source: dict[str, str], replay: Mapping[str, Array], same: tuple[str, ...] = ()) -> Ranges:
         """What has been seen so far."""
         seen = {name: histogram for name, histogram in self._histograms.items() if name in self._minimum}
-        return Ranges(dict(self._minimum), dict(self._maximum), self._samples, source, seen, replay)
+        return Ranges(dict(self._minimum), dict(self._maximum), self._samples, source, seen, replay, same)
+
+
+class Repeats:
+    """Which inputs of a stream of samples never change: one sample of each is kept to compare with."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Array] | None = None
+        self._samples = 0
+
+    def update(self, batch: Mapping[str, Array]) -> None:
+        """Takes in a batch of model inputs, samples along the first axis."""
+        if self._first is None:
+            self._first = {name: array[:1].copy() for name, array in batch.items()}
+        self._first = {name: one for name, one in self._first.items() if _repeats(batch[name], one)}
+        self._samples += len(next(iter(batch.values())))
+
+    def names(self) -> tuple[str, ...]:
+        """The inputs that were equal in all samples; none where there was one sample alone."""
+        return tuple(self._first or ()) if self._samples > 1 else ()
+
+
+def _repeats(array: Array, one: Array) -> bool:
+    return array.shape[1:] == one.shape[1:] and bool((array == one).all())
 
 
 class Reservoir:

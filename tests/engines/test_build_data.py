@@ -149,3 +149,33 @@ def test_an_open_size_of_an_onnx_graph(model: onnx.ModelProto, tmp_path: Path) -
     with pytest.raises(KerasrtError, match="make_dynamic_shape_fixed --dim_param height") as caught:
         engines.build(copy, tmp_path / "b", "fp16", "tensorrt-rtx", quiet=True)
     assert caught.value.where == "input image"
+
+
+SHAPES = {"image": (6, 6, 2), "offset": (3,)}
+REPEATED = [
+    ("image", "offset", "offset is the same in all 34 calibration samples"),
+    ("offset", "image", "image is the same in all 34 calibration samples"),
+    ("", "image, offset", "all 34 calibration samples are identical (image, offset)"),
+    ("image, offset", "", ""),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["arrays", "stream"])
+@pytest.mark.parametrize(("varied", "same", "message"), REPEATED)
+def test_inputs_that_never_change_are_remarked_upon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], varied: str, same: str, message: str, stream: bool
+) -> None:
+    inputs = keras.Input((6, 6, 2), name="image"), keras.Input((3,), name="offset")
+    network = keras.Model(inputs, keras.layers.Conv2D(3, 3, name="conv")(inputs[0]) + inputs[1][:, None, None])
+    random = np.random.default_rng(0)
+    arrays = {name: np.repeat(random.normal(size=(1, *shape)), 34, 0) for name, shape in SHAPES.items()}
+    for name in filter(None, varied.split(", ")):
+        arrays[name][33:] += 1  # the last sample alone, in the second batch
+    samples = {name: array.astype(np.float32) for name, array in arrays.items()}
+    given = iter([{n: a[:20] for n, a in samples.items()}, {n: a[20:] for n, a in samples.items()}])
+    engines.build(network, tmp_path / "b", "int8", "onnxruntime", calibration=given if stream else samples)
+    said = capsys.readouterr().out
+    assert message in said
+    assert ("calibration samples" in said) == bool(message)
+    recorded = engines.recipe(network, "int8", samples).calibration.get("equal in all samples", "")
+    assert recorded == same

@@ -117,3 +117,9 @@ def test_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
 
     few, many = peak(200), peak(4000)  # 0.3 and 6.9 MB of samples
     assert many < few + 200_000
+
+
+def test_one_sample_alone_says_nothing_of_change(model: onnx.ModelProto, samples: dict[str, Array]) -> None:
+    assert collect(model, samples["image"][:1]).same == ()
+    assert collect(model, samples["image"][[0, 0]]).same == ("image",)
+    assert collect(model, samples["image"][[0, 0, 1]]).same == ()
