@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 from collections.abc import Mapping
@@ -10,13 +11,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
+from rich.console import Console
 
 import engines
 from deploy.errors import BuildError, InputError, KerasrtError
 from deploy.npz import Array
 from engines.build import progress
 from engines.calibration.tensorrt_cache import is_cache, read
+from engines.graphs import load
+from engines.placement import place
+from engines.recipes.curves import show
 
 HEADER = "TRT-8601-EntropyCalibration2"
 
@@ -177,3 +183,42 @@ def test_a_build_takes_the_scales_and_says_what_is_missing(
     assert {name: rows[name] for name in given} == pytest.approx(given, rel=1e-6)
     assert any(f"not {left_out}" in text for text in said)
     assert np.isfinite(list(rows.values())).all()
+
+
+def test_a_scale_that_a_recipe_lacks_comes_from_the_cache(
+    tmp_path: Path,
+    model: onnx.ModelProto,
+    samples: dict[str, Array],
+    int8: engines.Recipe,
+    read_by_int8: dict[str, float],
+) -> None:
+    lacking = next(iter(read_by_int8))
+    rows = tuple(row for row in int8.activations if row.value != lacking)
+    given = dataclasses.replace(int8, activations=rows)
+    cache = written(tmp_path / "cache.txt", {lacking: 0.5})
+    options = {"target": "onnxruntime", "calibration": cache, "sample": samples, "quiet": True}
+    bundle = engines.build(model, tmp_path / "bundle", "int8", recipe=given, **options)
+    path = next(iter(bundle.folder.rglob("*recipe*.json")))
+    found = {row["value"]: row["scale"] for row in json.loads(path.read_text())["activations"]}
+    assert found == {**scales_of(given), lacking: 0.5}
+
+
+def test_a_network_trained_in_int8_has_scales_already(
+    tmp_path: Path, model: onnx.ModelProto, int8: engines.Recipe
+) -> None:
+    graph = load(model)
+    place(graph, int8, np.float32)
+    cache = written(tmp_path / "cache.txt", {"image": 0.1})
+    with pytest.raises(BuildError, match="give the scales already"):
+        engines.recipe(ir.to_proto(graph), "int8", calibration=cache)
+
+
+def test_what_overflows_fp16_by_the_cache_stays_fp32(tmp_path: Path, model: onnx.ModelProto) -> None:
+    recipe = engines.recipe(model, "fp16", calibration=written(tmp_path / "cache.txt", {"image": 0.1, "stem": 700.0}))
+    assert recipe.precision_of("stem") == "fp32"
+    assert recipe.precision_of("logits") == "fp16"
+
+
+def test_no_curve_without_samples(tmp_path: Path, model: onnx.ModelProto, int8: engines.Recipe) -> None:
+    with pytest.raises(BuildError, match="--pareto needs real samples"):
+        show([(int8, load(model))], str(written(tmp_path / "cache.txt", {"image": 0.1})), Console(), as_json=True)
