@@ -66,12 +66,13 @@ def main() -> None:
         print(json.dumps(_prepare(name, data) if step == "prepare" else _measure(name, step, data)))
         return
     kept = arguments.output.with_suffix(".json")
+    run = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     for name in arguments.only:
         for step in ("prepare", *arguments.exporters):
             rows = read(kept)
             if step == "prepare" and (name, step) in rows and (data / f"{name}.npz").exists():
                 continue
-            rows[name, step] = _process(name, step, data, arguments.limit)
+            rows[name, step] = {"run": run, **_process(name, step, data, arguments.limit)}
             print(name, step, rows[name, step], flush=True)
             write(rows, MODELS, kept)
             with replacing(arguments.output) as path:

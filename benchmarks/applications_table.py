@@ -47,13 +47,13 @@ def table(rows: Rows, models: Sequence[str]) -> str:
     lines = [
         "# keras.applications, and ResNet50 with attention",
         "",
-        "`python -m benchmarks.applications` on a shared machine without a GPU; each conversion in a process "
-        "of its own, in memory to a file. Random weights, calibrated statistics, no zero biases: "
-        "errors are the largest over the logits of two images, relative to the largest logit; the bound is "
-        "max(1e-5, 10x Keras's own sensitivity to ±2e-7 changes of the input). Nodes, with Transposes in brackets; for "
-        "the peers also what onnxslim leaves. Seconds are of processor time, without imports. Memory is what "
-        "the conversion adds to the resident model, at its peak. Rows may be of different days, and a peer's error "
-        "then of other random weights than ours and the bound.",
+        "`python -m benchmarks.applications` on a shared machine without a GPU; each conversion in a process of its "
+        "own, in memory to a file. Random weights, calibrated statistics, no zero biases: errors are the largest over"
+        " the logits of two images, relative to the largest logit; the bound is max(1e-5, 10x Keras's own sensitivity"
+        " to ±2e-7 changes of the input). Nodes, with Transposes in brackets; for the peers also what onnxslim "
+        "leaves. Seconds are of processor time, without imports, and rise with the machine's load. Memory is what the"
+        " conversion adds to the resident model, at its peak. Rows may be of different days, and a peer's error then "
+        "of other random weights than ours and the bound.",
         "",
         "| model | weights MiB | nodes | Keras, slimmed | tf2onnx, slimmed | seconds | Keras | tf2onnx | memory MiB | "
         "Keras | tf2onnx | error | bound | Keras | tf2onnx |",
@@ -89,18 +89,22 @@ def attention_total(rows: Rows) -> str:
 
 
 def median_ratio(rows: Rows, models: Sequence[str]) -> str:
-    """The median over the models of Keras's seconds over ours; empty where no model has both."""
+    """The median over the models of Keras's seconds over ours; empty where no model has both.
+
+    Only rows of one run are compared: processor time rises with what else the machine does. Rows from before runs were
+    noted count as one run.
+    """
     pairs = [(rows.get((name, "keras"), {}), rows.get((name, "kerasrt"), {})) for name in models]
     ratios = [
         theirs["cpu_seconds"] / ours["cpu_seconds"]
         for theirs, ours in pairs
-        if "cpu_seconds" in theirs and "cpu_seconds" in ours
+        if "cpu_seconds" in theirs and "cpu_seconds" in ours and theirs.get("run") == ours.get("run")
     ]
     if not ratios:
         return ""
     return (
         f"- Seconds of Keras's export over ours: {statistics.median(ratios):.1f} in the median of the {len(ratios)} "
-        f"models with both, {min(ratios):.1f} to {max(ratios):.1f}."
+        f"models with both from one run, {min(ratios):.1f} to {max(ratios):.1f}."
     )
 
 

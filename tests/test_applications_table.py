@@ -48,7 +48,13 @@ def test_attention_total_needs_every_model(step: str) -> None:
 def test_median_ratio_takes_models_with_both() -> None:
     rows = timed(VGG16=(1.0, 10.0), VGG19=(2.0, 60.0), Xception=(1.0, 14.0))
     rows["ResNet50", "keras"] = {"cpu_seconds": 99.0}
-    assert "14.0 in the median of the 3 models with both, 10.0 to 30.0" in median_ratio(rows, MODELS)
+    assert "14.0 in the median of the 3 models with both from one run, 10.0 to 30.0" in median_ratio(rows, MODELS)
+
+
+def test_median_ratio_leaves_out_rows_of_different_runs() -> None:
+    rows = timed(VGG16=(1.0, 10.0), VGG19=(2.0, 60.0))
+    rows["VGG19", "kerasrt"]["run"] = "2026-11-27 18:15"
+    assert "10.0 in the median of the 1 models" in median_ratio(rows, MODELS)
 
 
 def test_page_lists_failures_and_what_is_missing() -> None:
