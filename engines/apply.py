@@ -32,7 +32,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     """`apply`, as an `onnx_ir.Model`."""
     from engines import casting, edges, placement, roundtrip
     from engines.faults import refuse
-    from engines.graphs import load, with_opset
+    from engines.graphs import load, remove_unread, with_opset
     from engines.lint import require_unquantized
     from engines.trained import separate
     from engines.validation import faults
@@ -70,7 +70,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
             roundtrip.round_trip(model, recipe)
         else:
             casting.cast(model, recipe)
-    _clean(model)
+    remove_unread(model)
     return model
 
 
@@ -88,12 +88,3 @@ def _widen_scales(model: onnx_ir.Model) -> None:
             array = constant(scale)
             if array is not None and scale.dtype != onnx_ir.DataType.FLOAT:
                 node.replace_input_with(1, initializer(model, f"{scale.name}/float", array.astype(np.float32)))
-
-
-def _clean(model: onnx_ir.Model) -> None:
-    """Removes constants that nothing reads any more."""
-    used = {id(value) for node in model.graph.all_nodes() for value in node.inputs if value is not None}
-    used |= {id(value) for value in model.graph.outputs}
-    for name, value in list(model.graph.initializers.items()):
-        if id(value) not in used:
-            del model.graph.initializers[name]

@@ -168,6 +168,15 @@ def name_of(value: ir.Value) -> str:
     return value.name or ""
 
 
+def remove_unread(model: ir.Model) -> None:
+    """Removes constants that nothing reads any more, in place."""
+    used = {id(value) for node in model.graph.all_nodes() for value in node.inputs if value is not None}
+    used |= {id(value) for value in model.graph.outputs}
+    for name, value in list(model.graph.initializers.items()):
+        if id(value) not in used:
+            del model.graph.initializers[name]
+
+
 def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
     """The array of an initializer, or None where the value is computed or an input."""
     if value is None or value.const_value is None or not value.is_initializer():

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from engines.calibration.choice import Choice
 from engines.calibration.ranges import Ranges
-from engines.graphs import constant, name_of
+from engines.graphs import constant, name_of, remove_unread
 from engines.placement import initializer
 from engines.recipe import INT8_MAXIMUM
 
@@ -67,6 +67,7 @@ def separate(model: ir.Model) -> Trained:
     for node in list(model.graph):
         if node.op_type == "QuantizeLinear":
             _take_out(model, node, found)
+    remove_unread(model)  # a new scale may have the name of an old one
     if found:
         carry(model, found, MOVES | {"Relu"})
     return found
@@ -127,8 +128,6 @@ def _take_out(model: ir.Model, node: ir.Node, found: Trained) -> None:
         name = name_of(value)
         found.minimum[name], found.maximum[name] = low, high
         found.step[name] = step if symmetric else max(-low, high) / INT8_MAXIMUM
-    source = node.inputs[0] if weight else value
-    assert source is not None
     source = node.inputs[0] if weight else value
     assert source is not None
     for reader in readers:

@@ -15,6 +15,7 @@ from converters.convert import convert
 from deploy.manifest import Profile
 from deploy.npz import Array
 from engines.graphs import load
+from engines.lint import problems
 from engines.placement import place
 from engines.targets.base import find
 from engines.trained import grid_steps, separate
@@ -50,6 +51,26 @@ def test_it_computes_what_it_did(
     for name, array in once.items():
         error = np.sqrt(((again[name] - array) ** 2).mean() / (array**2).mean())
         assert error < 1e-2  # a scale rounded to FP16 moves some numbers to the next step
+
+
+def test_a_recipe_by_hand_replaces_scales_of_the_same_names(written: onnx.ModelProto) -> None:
+    recipe = engines.recipe(written, "int8")
+    doubled = tuple(dataclasses.replace(one, scale=2 * one.scale) for one in recipe.activations)
+    edited = dataclasses.replace(recipe, activations=doubled)
+    once, twice = (
+        {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in engines.apply(one, written).graph.initializer}
+        for one in (recipe, edited)
+    )
+    scales = [f"{layer.input}/scale" for layer in recipe.layers if layer.precision == "int8"]
+    assert scales
+    for name in scales:
+        assert once[name].dtype == twice[name].dtype == np.float16
+        assert twice[name] == pytest.approx(2 * once[name], rel=1e-3)
+
+
+def test_it_is_a_graph_that_tensorrt_takes(written: onnx.ModelProto) -> None:
+    recipe = engines.recipe(written, "int8")
+    assert problems(load(engines.apply(recipe, written)), recipe) == []
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
