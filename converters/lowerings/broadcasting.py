@@ -18,7 +18,13 @@ Operand = Tensor | Array | float | int | bool
 
 
 def cast(g: Builder, x: Tensor, dtype: str) -> Tensor:
-    """The tensor in another dtype; no node where it has it."""
+    """The tensor in another dtype; no node where it has it. Raises ConversionError for text and complex numbers."""
+    if dtype == "string" or np.dtype(dtype).kind == "c":
+        raise ConversionError(
+            f"a cast to {dtype} cannot be converted",
+            where=g.where,
+            fix="keep to numbers: text as tokens, complex values as real and imaginary parts",
+        )
     if str(x.dtype) == str(np.dtype(dtype)):
         return x
     kind = np.dtype(dtype)

@@ -93,10 +93,19 @@ def test_an_unknown_size_that_is_needed_says_the_whole_argument() -> None:
     check(model, shapes={"input_0": (None, 6, 5, 3)})
 
 
-def test_a_dtype_that_no_engine_has_in_the_middle() -> None:
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "string"])
+def test_a_dtype_that_no_engine_has_in_the_middle(dtype: str) -> None:
+    class Inner(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.cast(x, dtype)
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, dtype)
+
     inputs = keras.Input((4,), name="x")
-    with pytest.raises(ConversionError, match="complex64"):
-        convert_model(keras.Model(inputs, ops.real(ops.cast(inputs, "complex64"))))
+    with pytest.raises(ConversionError, match=f"layer 'inner': a cast to {dtype}") as caught:
+        convert_model(keras.Model(inputs, Inner(name="inner")(inputs)))
+    assert caught.value.fix
 
 
 def test_random_values_are_refused_by_the_name_of_their_state() -> None:
