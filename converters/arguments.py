@@ -14,12 +14,15 @@ Shapes = dict[str, list[int | None]]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--shapes``, ``--custom-objects`` and ``--trust-lambda``; `parse_shapes` reads the first."""
+    """``--shapes``, ``--custom-objects``, ``--trust-lambda``, ``--signature``; `parse_shapes` reads the first."""
     parser.add_argument(
         "--shapes", metavar="JSON", help="sizes Keras leaves open, e.g. '{\"image\": [null, 224, 224, 3]}'"
     )
     parser.add_argument("--custom-objects", nargs="+", metavar="MODULE:CLASS", help="classes the model file refers to")
     parser.add_argument("--trust-lambda", action="store_true", help="load Lambda layers: runs code that is in the file")
+    parser.add_argument(
+        "--signature", metavar="NAME", help="which signature of a SavedModel (default: the serving one)"
+    )
 
 
 def parse_shapes(text: str | None) -> Shapes | None:

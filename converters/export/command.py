@@ -24,9 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exporter", choices=EXPORTERS, default="auto", help="auto: own lowering, tf2onnx for the rest"
     )
     add_model_arguments(parser)
-    parser.add_argument(
-        "--signature", metavar="NAME", help="which signature of a SavedModel (default: the serving one)"
-    )
     parser.add_argument("--explain", action="store_true", help="print what became of each layer")
 
 

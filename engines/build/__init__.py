@@ -41,6 +41,7 @@ def build(
     *,
     custom_objects: Any = None,
     trust_lambda: bool = False,
+    signature: str | None = None,
     calibration_method: str = "auto",
     recipe: Recipe | Path | str | None = None,
     io_dtype: str | Mapping[str, str] | None = None,
@@ -69,6 +70,7 @@ def build(
         task: classification or regression, where known.
         custom_objects: the model's own classes: name -> class, or ``module:Class`` names.
         trust_lambda: load Lambda layers, which runs code in the file.
+        signature: which one of a SavedModel; by default its serving signature, or the only one.
         calibration_method: minmax, percentile, entropy or mse; auto compares them at the outputs, for INT8.
         recipe: a recipe, or the file of one (perhaps edited by hand), that is followed for its precision; other
             precisions are decided as ever. Scales that it lacks are computed.
@@ -107,6 +109,7 @@ def build(
         task=task,
         custom_objects=custom_objects,
         trust_lambda=trust_lambda,
+        signature=signature,
         calibration_method=calibration_method,
         given=given,
         io_dtype=io_types.parse(io_dtype),

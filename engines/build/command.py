@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.task,
         custom_objects=arguments.custom_objects,
         trust_lambda=arguments.trust_lambda,
+        signature=arguments.signature,
         calibration_method=arguments.calibration_method,
         recipe=arguments.recipe,
         io_dtype=arguments.io_dtype,

@@ -52,6 +52,7 @@ class Options:
     task: str
     custom_objects: Any
     trust_lambda: bool
+    signature: str | None = None
     calibration_method: str = "auto"
     given: Given | None = None
     io_dtype: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Options:
             "target": self.target,
             "profile": profile,
             "shapes": self.shapes,
+            "signature": self.signature,
             "name": self.name,
             "labels": self.labels,
             "task": self.task,
@@ -125,7 +127,7 @@ def precisions(
 
 def check(options: Options) -> None:
     """Raises BuildError or KerasrtError for what could only fail later."""
-    _check_source(options.source)
+    _check_source(options.source, options.signature)
     profile = options.profile
     if not 1 <= profile.minimum <= profile.optimum <= profile.maximum:
         raise BuildError(
@@ -204,7 +206,7 @@ def _check_budget(options: Options) -> None:
         )
 
 
-def _check_source(source: object) -> None:
+def _check_source(source: object, signature: str | None) -> None:
     expected = "a .keras, .h5 or .onnx file, or the folder of a SavedModel"
     if not (is_file(source) or is_keras(source) or is_graph(source)):
         raise BuildError(
@@ -216,6 +218,8 @@ def _check_source(source: object) -> None:
         )
     if is_file(source) and not Path(source).exists():
         raise InputError("no such file", where=str(source), expected=expected, fix="check the path")
+    if signature is not None and not (is_file(source) and Path(source).is_dir()):
+        raise BuildError("only a SavedModel has signatures", where=f"--signature {signature}", fix="leave it out")
 
 
 def output_folder(output: Path | str) -> Path:

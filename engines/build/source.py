@@ -97,7 +97,7 @@ def load(options: Options) -> Opened:
         return _open_keras(source, options, {"source": "a Keras model in memory", "reference": "keras"})
     from converters.loading import load as load_model
 
-    model = load_model(path, options.custom_objects, trust_lambda=options.trust_lambda)
+    model = load_model(path, options.custom_objects, trust_lambda=options.trust_lambda, signature=options.signature)
     found = {"source": path.name, **hashed, "code": code_names(layer_code(model)), "reference": "keras"}
     return _open_keras(model, options, found)
 

@@ -163,12 +163,12 @@ def _load(arguments: argparse.Namespace, path: str) -> onnx_ir.Model:
     """The FP32 graph of a model file."""
     from engines import graphs
 
-    if Path(path).suffix == ".onnx":
+    if Path(path).suffix == ".onnx" and arguments.signature is None:
         return graphs.load(path)
     from converters.convert import convert_model
     from converters.loading import load
 
-    model = load(path, arguments.custom_objects, trust_lambda=arguments.trust_lambda)
+    model = load(path, arguments.custom_objects, trust_lambda=arguments.trust_lambda, signature=arguments.signature)
     return graphs.load(convert_model(model, shapes=parse_shapes(arguments.shapes)).model)
 
 
