@@ -226,7 +226,9 @@ def _load(candidate: Candidate, data: bytes, where: str, threads: int) -> Backen
         return TensorRTBackend(data, candidate.backend, where)
     from deploy.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(data, candidate.backend, where, threads)
+    return OnnxRuntimeBackend(
+        data, candidate.backend, where, threads, fp32=candidate.artifact.precision in (None, "fp32")
+    )
 
 
 def _check_tensors(

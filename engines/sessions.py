@@ -15,11 +15,12 @@ from deploy.npz import Array
 from engines.graphs import first_line
 
 
-def session(model: ir.Model | bytes, optimize: bool) -> Any:
+def session(model: ir.Model | bytes, optimize: bool, *, fp32: bool = False) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU, of a graph or its serialized form.
 
     ``optimize=False`` turns off every graph optimization: what runs is the graph as written, which a simulation needs,
-    since an optimizer may drop what looks redundant. Raises BuildError where ONNX Runtime refuses the graph.
+    since an optimizer may drop what looks redundant. ``fp32``: quantizers in the graph (of training) are arithmetic,
+    and no integer kernel takes their place. Raises BuildError where ONNX Runtime refuses the graph.
     """
     import onnxruntime as ort
 
@@ -30,7 +31,7 @@ def session(model: ir.Model | bytes, optimize: bool) -> Any:
     keep_exact(options)
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-    if not optimize:
+    if fp32 or not optimize:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     graph = model if isinstance(model, bytes) else ir.to_proto(model).SerializeToString()
     try:
@@ -43,9 +44,11 @@ def session(model: ir.Model | bytes, optimize: bool) -> Any:
         ) from error
 
 
-def run_bytes(graph: bytes, inputs: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
-    """Values {name: array} of a serialized graph for one batch, every optimization on."""
-    values = session(graph, optimize=True).run(list(names), dict(inputs))
+def run_bytes(
+    graph: bytes, inputs: Mapping[str, Array], names: Sequence[str], *, fp32: bool = False
+) -> dict[str, Array]:
+    """Values {name: array} of a serialized graph for one batch, every optimization on; ``fp32``: see `session`."""
+    values = session(graph, optimize=True, fp32=fp32).run(list(names), dict(inputs))
     return dict(zip(names, values, strict=True))
 
 

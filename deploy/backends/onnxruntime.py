@@ -61,11 +61,12 @@ def available() -> frozenset[str]:
 class OnnxRuntimeBackend:
     """A graph loaded from bytes (so that no external file is followed).
 
-    ``threads`` is the number of intra-op threads. Raises BackendError where ONNX Runtime is not installed, cannot load
-    the graph, or would run it by another provider than the one asked for.
+    ``threads`` is the number of intra-op threads. ``fp32``: the graph is an FP32 one, and quantizers in it (of
+    training) are arithmetic; no integer kernel, whose int32 bias can overflow, takes their place. Raises BackendError
+    where ONNX Runtime is not installed, cannot load the graph, or would run it by another provider than asked for.
     """
 
-    def __init__(self, graph: bytes, name: str, where: str, threads: int = 1) -> None:
+    def __init__(self, graph: bytes, name: str, where: str, threads: int = 1, *, fp32: bool = False) -> None:
         try:
             ort = import_module("onnxruntime")
         except ImportError as error:
@@ -77,6 +78,8 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         keep_exact(options)
+        if fp32:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = ort.InferenceSession(graph, options, providers=PROVIDERS[name])
         except Exception as error:  # its errors have no common class but Exception

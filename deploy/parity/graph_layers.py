@@ -35,7 +35,7 @@ def graph_layers(bundle: Bundle, inputs: Mapping[str, Array], paths: Iterable[st
     outputs = {spec.name for spec in bundle.manifest.outputs}
     inner = list(dict.fromkeys(str(layer.value) for layer in layers if layer.value not in outputs))
     graph = with_outputs(bundle.read(artifact), inner)
-    backend = OnnxRuntimeBackend(graph, "onnxruntime-cpu", str(bundle.path(artifact)))
+    backend = OnnxRuntimeBackend(graph, "onnxruntime-cpu", str(bundle.path(artifact)), fp32=True)
     try:
         values = run_in_slices(backend.run, inputs, bundle.manifest.batch)
     finally:

@@ -82,7 +82,7 @@ def run_graph(model: onnx_ir.Model, inputs: Mapping[str, Array], extra: Sequence
     from engines.sessions import output_specs, run_bytes
 
     graph = with_outputs(onnx_ir.to_proto(model).SerializeToString(), extra)
-    return run_bytes(graph, inputs, [*(spec.name for spec in output_specs(model)), *extra])
+    return run_bytes(graph, inputs, [*(spec.name for spec in output_specs(model)), *extra], fp32=True)
 
 
 def load(options: Options) -> Opened:

@@ -24,6 +24,7 @@ from deploy.npz import Array
 from engines import timing
 from engines.build.options import precisions
 from engines.targets.base import find
+from tests.engines.graphs import Graph
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -505,3 +506,26 @@ def test_int8_digits_lose_less_than_half_a_point() -> None:
     assert expected >= 0.98
     assert accuracy["int8"] >= expected - 0.005
     assert np.mean(answers("fp16") == exact) >= 0.995
+
+
+def test_quantizers_of_training_are_arithmetic_in_the_fp32_graph(tmp_path: Path) -> None:
+    """By ONNX Runtime's integer kernels the bias below would overflow to 0."""
+    g = Graph()
+    step, zero = g.constant("step", np.float32(2.0**-14)), g.constant("zero", np.int8(0))
+
+    def pair(name: str, value: str) -> str:
+        return g.node(
+            "DequantizeLinear", [g.node("QuantizeLinear", [value, step, zero], f"{name}/q"), step, zero], name
+        )
+
+    weight = pair("weight", g.constant("w", np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1) * np.float32(127 / 2**14)))
+    bias = g.constant("b", np.array([20, 12, 9, 16], np.float32))
+    relu = g.node("Relu", [g.node("Conv", [pair("x/dq", "x"), weight, bias], "conv")], "relu")
+    step_out = g.constant("step_out", np.float32(0.2))
+    quantized = g.node("QuantizeLinear", [relu, step_out, zero], "out/q")
+    g.node("DequantizeLinear", [quantized, step_out, zero], "y")
+    sample = {"x": np.zeros((2, 4, 2, 2), np.float32)}
+    bundle = engines.build(g.model({"x": ["batch", 4, 2, 2]}, ["y"]), tmp_path / "b", "fp32", sample=sample, quiet=True)
+    with deploy.Runtime.load(bundle.folder, backend="onnxruntime-cpu") as runtime:
+        np.testing.assert_allclose(runtime(sample["x"])[0, :, 0, 0], [20, 12, 9, 16], rtol=1e-6)
+        assert runtime.selftest().passed
