@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.metadata
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +76,23 @@ def convert_model(
     from converters.keras_internals import float32_policies
     from converters.untouched import untouched
 
-    with exact_shapes(model), untouched(model), float32_policies(model):
+    with exact_shapes(model), untouched(model), float32_policies(model), _no_collection():
         return _convert(model, opset, input_layout, exporter, shapes)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection for the length of the block: nearly all that a conversion makes stays, and each of the
+    collections that so many new objects set off looks at all of TensorFlow and Keras, a third of the time in all.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _convert(

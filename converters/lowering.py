@@ -21,7 +21,7 @@ from converters import layout
 from converters.layout import Order, Shape
 from converters.registry import lowering_of
 from converters.tracing import Body, Call, Trace, Weight
-from converters.variables import read
+from converters.variables import contiguous, read
 from deploy.errors import ConversionError
 from deploy.manifest import BATCH
 
@@ -122,7 +122,7 @@ class Builder:
         if key is not None and key in self._constants:
             return self._constants[key]
         unique = self.unique(self._scoped(name))
-        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
+        tensor = ir.Tensor(contiguous(array), name=unique)
         value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
         self.root.register_initializer(value)
         if key is not None:
