@@ -105,6 +105,7 @@ def _convert(
     from converters.lowering import lower
     from converters.report import report
     from converters.tracing import trace
+    from converters.variables import read_once
 
     start = time.perf_counter()
     if exporter == "tf2onnx":
@@ -119,7 +120,7 @@ def _convert(
     if exporter == "direct":
         fallback.refuse_unopened(traced)
     version = max(opset, opsets.LOWERED) if opset is not None else opsets.needed(traced.calls)
-    with metadata.content_hash(model) as content:
+    with read_once(), metadata.content_hash(model) as content:
         lowered = lower(traced, version, channels_first_inputs=input_layout == "nchw")
     result = ir.Model(
         lowered.graph,

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from converters.variables import read
+from converters.variables import Array, read
 
 
 def describe(model: Any) -> dict[str, str]:
@@ -24,13 +24,14 @@ def describe(model: Any) -> dict[str, str]:
 def content_hash(model: Any) -> Iterator[Future[str]]:
     """Hex BLAKE2b (16 bytes) of a model's configuration and weights: not of its file, which holds dates.
 
-    The weights are read in a thread of their own for the length of the block, beside the lowering of the model: hashing
-    is a fifth of the time that a conversion takes, and needs no interpreter.
+    The weights are hashed in a thread of their own for the length of the block, beside the lowering of the model, since
+    that needs no interpreter.
     """
     digest = hashlib.blake2b(_configuration(model).encode(), digest_size=16)
-    variables = list(model.weights)  # not the states of random generators, which are new in every process
+    # not the states of random generators, which are new in every process
+    named = [_named(variable) for variable in model.weights]
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(_hash, digest, variables)
+        yield pool.submit(_hash, digest, named)
 
 
 def _configuration(model: Any) -> str:
@@ -41,12 +42,15 @@ def _configuration(model: Any) -> str:
         return " ".join([type(model).__qualname__, *names])
 
 
-def _hash(digest: Any, variables: Sequence[Any]) -> str:
-    for variable in variables:
-        array = read(variable)
-        dtype = str(variable.dtype)
-        if dtype == "int32":  # Keras's `int`, in which Normalization counts, is int64 on TensorFlow and int32 elsewhere
-            dtype, array = "int64", array.astype(np.int64)
-        digest.update(f"{variable.name} {dtype} {array.shape}".encode())  # a path changes by reloading
+def _named(variable: Any) -> tuple[str, Array]:
+    array, dtype = read(variable), str(variable.dtype)
+    if dtype == "int32":  # Keras's `int`, in which Normalization counts, is int64 on TensorFlow and int32 elsewhere
+        dtype, array = "int64", array.astype(np.int64)
+    return f"{variable.name} {dtype} {array.shape}", array  # a path changes by reloading
+
+
+def _hash(digest: Any, named: Sequence[tuple[str, Array]]) -> str:
+    for name, array in named:
+        digest.update(name.encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return str(digest.hexdigest())

@@ -6,8 +6,10 @@ there four times while its model was loaded. DLPack ("Open In Memory Tensor Stru
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -25,8 +27,30 @@ BLOCK = (128, 32)
 SHARED = ("float32", "float64", "int8", "int32")
 
 
+_known: ContextVar[dict[int, tuple[Any, Array]] | None] = ContextVar("known", default=None)
+
+
+@contextlib.contextmanager
+def read_once() -> Iterator[None]:
+    """For the length of the block, in this thread, a variable is read once: its values do not change meanwhile."""
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def read(variable: Any) -> Array:
     """A variable's numbers as an array of its own dtype, which is not to be written to."""
+    known = _known.get()
+    if known is None:
+        return _read(variable)
+    if id(variable) not in known:
+        known[id(variable)] = variable, _read(variable)
+    return known[id(variable)][1]
+
+
+def _read(variable: Any) -> Array:
     if keras.backend.backend() != "tensorflow":
         return np.asarray(keras.ops.convert_to_numpy(variable))
     import tensorflow as tf
