@@ -54,11 +54,11 @@ def key(
     """
     digest = hashlib.sha256()
     own = [*classes, *(layer_code(source) if is_keras(source) else ())]
-    parts = [_content(source), *(f"{name} {_content(value)}" for name, value in data.items())]
+    parts = [content_of(source), *(f"{name} {content_of(value)}" for name, value in data.items())]
     parts += [*module_hashes(modules), *class_hashes(own), f"Keras backend {_keras_backend()}"]
     if any(part.endswith("?") for part in parts):
         return ""
-    described = json.dumps([parts, options, versions(), _code()], sort_keys=True, default=str)
+    described = json.dumps([parts, options, versions(), source_code()], sort_keys=True, default=str)
     digest.update(described.encode())
     return digest.hexdigest()
 
@@ -91,8 +91,10 @@ def up_to_date(folder: Path, wanted: str) -> Bundle | None:
     return bundle
 
 
-def _content(value: object) -> str:
-    """A hash of what a value holds, or ``?`` where it can be read only once."""
+def content_of(value: object) -> str:
+    """A hash of what a value holds, or ``?`` where it can be read only once: a path's file or folder, an array, a
+    mapping or list of such, an `onnx.ModelProto`, a keras.Model. Raises InputError where a file is not there.
+    """
     if value is None:
         return "none"
     if isinstance(value, str | Path):
@@ -101,6 +103,9 @@ def _content(value: object) -> str:
         return _array(value)
     if isinstance(value, Mapping):
         return json.dumps({str(name): _array(np.asarray(array)) for name, array in value.items()}, sort_keys=True)
+    if isinstance(value, list | tuple):
+        parts = [content_of(part) for part in value]
+        return "?" if any(part.endswith("?") for part in parts) else json.dumps(parts)
     if is_graph(value):
         return hashlib.sha256(value.SerializeToString(deterministic=True)).hexdigest()
     if is_keras(value):
@@ -141,7 +146,7 @@ def _array(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _code() -> str:
+def source_code() -> str:
     """A hash of this project's own source: while it is being worked on, its version says nothing."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent

@@ -10,10 +10,11 @@ import onnx_ir as ir
 
 from deploy.errors import BuildError
 from engines.cached import cached, together
-from engines.calibration.choice import Choice, choose, uniform
-from engines.calibration.collect import collect
+from engines.calibration.choice import Choice, uniform
 from engines.calibration.estimators import check_method
+from engines.calibration.kept import calibrated, chosen
 from engines.calibration.ranges import Ranges
+from engines.calibration.store import Say
 from engines.calibration.tensorrt_cache import Cache, check_asked, is_cache, read
 from engines.fingerprint import fingerprint
 from engines.fp16 import SMALLEST_NORMAL, kept_high
@@ -30,7 +31,12 @@ lies beneath FP16's own rounding (2^-11)."""
 
 
 def decide(
-    source: object, precision: str, calibration: object, method: str = "auto", cache: Cache | None = None
+    source: object,
+    precision: str,
+    calibration: object,
+    method: str = "auto",
+    cache: Cache | None = None,
+    say: Say = lambda _: None,
 ) -> Recipe:
     """The recipe of a graph; see `engines.recipe.recipe`.
 
@@ -39,6 +45,7 @@ def decide(
     constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
     refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included). ``cache``: gives the scales of INT8, and
     samples then only show what FP16 cannot hold; the path of one can also stand for ``calibration``.
+    ``say`` is told where something kept from an earlier build was used.
     """
     check_method(method)
     check_asked(calibration, (precision,), method, None)
@@ -61,7 +68,7 @@ def decide(
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
-    ranges = calibration if isinstance(calibration, Ranges | None) else collect(model, calibration)
+    ranges = calibration if isinstance(calibration, Ranges | None) else calibrated(model, calibration)
     if cache is not None and precision in ("fp16", "int8"):
         _require_untrained(bool(trained), cache)
         scales = cached(model, cache)
@@ -73,7 +80,7 @@ def decide(
         return _recipe(model, precision, ranges, Choice())
     if method != "auto" or precision == "fp8":  # whose steps are relative: clipping gains nothing
         return _recipe(model, precision, ranges, uniform(ranges, "minmax" if method == "auto" else method))
-    return _recipe(model, precision, ranges, choose(model, _recipe(model, precision, ranges, Choice()), ranges))
+    return _recipe(model, precision, ranges, chosen(model, _recipe(model, precision, ranges, Choice()), ranges, say))
 
 
 def _require_untrained(trained: bool, cache: Cache) -> None:

@@ -78,7 +78,7 @@ def build(
             labels beside the calibration samples where there are any (`engines.search.samples`).
         io_dtype: ``fp16`` (all float inputs and outputs), or by name, as ``image=uint8,scores=fp16``: the types that
             every file of the bundle takes and gives; FP32 by default. Samples for uint8 are bytes too.
-        force: build even where the bundle is up to date.
+        force: build even where the bundle is up to date, and use nothing that an earlier calibration kept.
         quiet: print nothing.
 
     Raises:
@@ -115,6 +115,7 @@ def build(
         io_dtype=io_types.parse(io_dtype),
         budget=budget or "",
         auto=auto,
+        force=force,
         by_default=given is None and (precision is None or auto),
     )
     checked.check(asked)
@@ -204,6 +205,7 @@ def _precisions(
     from engines.calibration import tensorrt_cache
     from engines.calibration.collect import collect
     from engines.calibration.estimators import ESTIMATORS
+    from engines.calibration.kept import calibrated
     from engines.rules import decide
 
     given, ranges = asked.given, None
@@ -213,10 +215,14 @@ def _precisions(
     scales = None if cache is None or not (decided or lacks) else cached(source.model, cache)
     if (asked.calibration is not None and (decided or lacks)) or "fp16" in decided:
         with progress.step("calibrate") as notes:
-            samples = golden.inputs if data.calibration is None else data.calibration
+            said: list[str] = []
             with progress.bar("calibrate", data.count) as advance:
-                ranges = collect(source.model, samples, advance)
-            notes.append(f"{ranges.samples} samples, range of {len(ranges.minimum)} values")
+                if data.calibration is None or asked.force:
+                    samples = golden.inputs if data.calibration is None else data.calibration
+                    ranges = collect(source.model, samples, advance)
+                else:
+                    ranges = calibrated(source.model, data.calibration, advance, said.append)
+            notes += [f"{ranges.samples} samples, range of {len(ranges.minimum)} values", *said]
     if ranges is not None and data.calibration is not None and (note := unchanging(ranges, source.inputs)):
         progress.warn(note)
     if scales is not None and scales.missing:
@@ -228,7 +234,7 @@ def _precisions(
                 recipe = given.completed(source.model, ranges if scales is None else scales.ranges(), target)
                 notes.append(f"{len(recipe.edits())} entries by hand in {given.origin}")
             else:
-                recipe = decide(source.model, precision, ranges, asked.calibration_method, cache)
+                recipe = decide(source.model, precision, ranges, asked.calibration_method, cache, notes.append)
             if asked.budget and ranges is not None:
                 found = search(asked, target, source, data, ranges, recipe, made)
                 recipe = found.recipe

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--opt-batch", type=int, metavar="N", help="batch they are tuned for (default: the smallest)")
     add("--max-batch", type=int, default=8, metavar="N", help="largest batch of the engines (default 8)")
     add_model_arguments(parser)
-    add("--force", action="store_true", help="build even where the bundle is up to date")
+    add("--force", action="store_true", help="build even where the bundle is up to date, and calibrate anew")
 
 
 def run(arguments: argparse.Namespace) -> int:

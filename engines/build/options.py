@@ -59,6 +59,8 @@ class Options:
     budget: str = ""
     auto: bool = False
     """Whether the precisions are candidates, of which the cheapest is kept."""
+    force: bool = False
+    """Nothing that an earlier calibration kept is used."""
     by_default: bool = False
     """Nobody asked for these precisions by name: one that gains nothing is left out."""
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from engines.calibration.data import batches, filled, provenance
-from engines.calibration.ranges import Accumulator, Ranges, Repeats, Reservoir
+from engines.calibration.ranges import Ranges, Seen
 from engines.graphs import compute_nodes, is_float, load, name_of
 from engines.sessions import input_specs, session
 
@@ -23,37 +23,56 @@ REPLAYED_BYTES = 64 << 20
 """what they may take."""
 
 
-def collect(source: object, samples: object, progress: Callable[[int], None] | None = None) -> Ranges:
+Progress = Callable[[int], None]
+"""Called with the number of samples of each batch."""
+
+
+def collect(
+    source: object,
+    samples: object,
+    progress: Progress | None = None,
+    seen: Seen | None = None,
+    keep: Callable[[Seen], None] | None = None,
+) -> Ranges:
     """The range of every float value of an FP32 graph (inputs and outputs among them) over all samples.
 
     Histograms of what products read, and some samples for a replay, are kept as well.
-    ``source`` as `engines.graphs.load` takes it; ``samples`` as `engines.calibration.data.batches` does; ``progress``
-    is called with the number of samples of each batch. One pass, in bounded memory. Raises InputError where samples are
-    unusable or a value is not finite.
+    ``source`` as `engines.graphs.load` takes it; ``samples`` as `engines.calibration.data.batches` does. ``seen``: a
+    pass over the same samples that was begun before, which goes on; ``keep`` is given what was seen after each batch.
+    One pass, in bounded memory. Raises InputError where samples are unusable or a value is not finite.
     """
     model = load(source)
-    sources = (node.inputs[0] for node in compute_nodes(model))
-    accumulated = Accumulator({name_of(value) for value in sources if value is not None})
-    per_sample = 4 * sum(_elements(value) for value in model.graph.inputs)
-    reservoir = Reservoir(max(2, min(REPLAYED, REPLAYED_BYTES // max(per_sample, 1))))
-    repeats = Repeats()
-    for inputs, values, count in replay(model, samples):
-        accumulated.update(values, count)
-        reservoir.update(inputs)
-        repeats.update(inputs)
+    seen = begin(model) if seen is None else seen
+    if progress is not None and seen.samples:
+        progress(seen.samples)
+    for inputs, values, count in replay(model, samples, seen.samples):
+        seen.update(inputs, values, count)
+        if keep is not None:
+            keep(seen)
         if progress is not None:
             progress(count)
-    return accumulated.ranges(provenance(samples), reservoir.samples(), repeats.names())
+    return seen.ranges(provenance(samples))
+
+
+def begin(model: ir.Model) -> Seen:
+    """A pass over samples of the model that has seen none yet."""
+    sources = (node.inputs[0] for node in compute_nodes(model))
+    per_sample = 4 * sum(_elements(value) for value in model.graph.inputs)
+    counted = {name_of(value) for value in sources if value is not None}
+    return Seen(counted, max(2, min(REPLAYED, REPLAYED_BYTES // max(per_sample, 1))))
 
 
 def replay(
-    model: ir.Model, samples: object
+    model: ir.Model, samples: object, skip: int = 0
 ) -> Iterator[tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]], int]]:
-    """Yields, batch by batch, the model's inputs, every float value by its name, and the number of samples."""
+    """Yields, batch by batch, the model's inputs, every float value by its name, and the number of samples.
+
+    ``skip``: so many samples, which make up whole batches, are passed over.
+    """
     specs = input_specs(model)
     fixed = next((spec.shape[0] for spec in specs if isinstance(spec.shape[0], int)), None)
     run, names, fitting = _exposed(model)
-    for batch in batches(samples, specs, fixed or fitting):
+    for batch in batches(samples, specs, fixed or fitting, skip):
         count = len(next(iter(batch.values())))
         values = dict(zip(names, run(filled(batch, fixed)), strict=True))
         floats = {spec.name: batch[spec.name] for spec in specs if np.dtype(spec.dtype).kind == "f"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import math
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,16 +23,19 @@ from deploy.npz import Array, Entry, NpzArchive
 Batch = dict[str, Array]
 
 
-def batches(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
+def batches(source: object, inputs: tuple[TensorSpec, ...], size: int, skip: int = 0) -> Iterator[Batch]:
     """Yields batches {input name: (n, …) array}, n ≤ ``size``, in the inputs' dtypes; no more than one is in memory.
+
+    ``skip``: so many samples are passed over first, of files without a look at more than their headers where whole ones
+    are. What then comes are the batches that would have come, if so many samples make up whole ones.
 
     ``source``: path of an .npz (arrays by input name, samples along the first axis) or of a folder of such, which are
     taken in the order of their names; a mapping of such arrays, an array where the model has a single input, or an
     iterable of mappings, arrays or paths of that kind. Raises InputError for a
     missing or unreadable file, a wrong name, rank, size or dtype, NaN or infinity, and where there is no sample at all.
     """
-    count = 0
-    for batch in _blocks(source, inputs, size):
+    count = skip
+    for batch in _blocks(source, inputs, size, skip):
         length = len(batch[inputs[0].name])
         for spec in inputs:
             check_finite(spec.name, batch[spec.name], f"{describe(source)}, samples {count} to {count + length - 1}")
@@ -100,15 +104,34 @@ def shards(path: Path) -> tuple[Path, ...]:
     return found
 
 
-def _blocks(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class _Part:
+    """A file or a mapping of arrays: how many samples it has, and its batches from sample ``start`` on."""
+
+    samples: int
+    blocks: Callable[[int], Iterator[Batch]]
+
+
+def _blocks(source: object, inputs: tuple[TensorSpec, ...], size: int, skip: int) -> Iterator[Batch]:
+    for part in _parts(source, inputs, size):
+        start = min(skip, part.samples)
+        skip -= start
+        if start < part.samples:
+            yield from part.blocks(start)
+
+
+def _parts(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[_Part]:
     if isinstance(source, str | Path):
         for shard in shards(Path(source)):
-            yield from _npz_blocks(shard, inputs, size)
+            yield _npz_part(shard, inputs, size)
     elif isinstance(source, Mapping | np.ndarray):
-        yield from _split(source, inputs, size)
+        yield _array_part(source, inputs, size)
     elif isinstance(source, Iterable):
         for item in source:
-            yield from _blocks(item, inputs, size) if isinstance(item, str | Path) else _split(item, inputs, size)
+            if isinstance(item, str | Path):
+                yield from _parts(item, inputs, size)
+            else:
+                yield _array_part(item, inputs, size)
     else:
         raise InputError(
             "calibration data of a kind that cannot be read",
@@ -119,37 +142,49 @@ def _blocks(source: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterat
         )
 
 
-def _split(item: object, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
-    """One mapping of arrays, in pieces."""
+def _array_part(item: object, inputs: tuple[TensorSpec, ...], size: int) -> _Part:
+    """One mapping of arrays."""
     where = "calibration data"
     if not isinstance(item, Mapping):
         item = {inputs[0].name: item} if len(inputs) == 1 else {}
-    arrays = {str(name): np.asarray(array) for name, array in item.items()}
-    names = match_names(list(arrays), inputs, where)
+    given = {str(name): np.asarray(array) for name, array in item.items()}
+    names = match_names(list(given), inputs, where)
+    arrays = {spec.name: given[names[spec.name]] for spec in inputs}
     sizes: dict[str, int] = {}
     for spec in inputs:
-        array = arrays[names[spec.name]]
-        check_array(_many(spec), array.shape, array.dtype, sizes, where)
-    for start in range(0, len(arrays[names[inputs[0].name]]), size):
-        yield {spec.name: arrays[names[spec.name]][start : start + size] for spec in inputs}
+        check_array(_many(spec), arrays[spec.name].shape, arrays[spec.name].dtype, sizes, where)
+    length = len(arrays[inputs[0].name])
+
+    def blocks(first: int) -> Iterator[Batch]:
+        for start in range(first, length, size):
+            yield {name: array[start : start + size] for name, array in arrays.items()}
+
+    return _Part(length, blocks)
 
 
-def _npz_blocks(path: Path, inputs: tuple[TensorSpec, ...], size: int) -> Iterator[Batch]:
-    """Blocks of every array of an .npz, each expanded as a stream: a large file is never in memory whole."""
+def _npz_part(path: Path, inputs: tuple[TensorSpec, ...], size: int) -> _Part:
+    """Every array of an .npz, each expanded as a stream: a large file is never in memory whole."""
     with NpzArchive(path) as archive:
         names = match_names(list(archive.entries), inputs, str(path))
         entries = {spec.name: archive.entries[names[spec.name]] for spec in inputs}
     sizes: dict[str, int] = {}
     for spec in inputs:
         check_array(_many(spec), entries[spec.name].shape, entries[spec.name].dtype, sizes, str(path))
+    length = entries[inputs[0].name].shape[0]
+    return _Part(length, lambda first: _npz_blocks(path, entries, length, size, first))
+
+
+def _npz_blocks(path: Path, entries: Mapping[str, Entry], length: int, size: int, first: int) -> Iterator[Batch]:
     with zipfile.ZipFile(path) as members, contextlib.ExitStack() as stack:
         streams = {name: stack.enter_context(members.open(entry.member)) for name, entry in entries.items()}
         try:
             for name, entry in entries.items():
                 streams[name].read(entry.offset)
             whole = {name: _read(streams[name], e, e.shape[0]) for name, e in entries.items() if e.fortran}
-            length = entries[inputs[0].name].shape[0]
-            for start in range(0, length, size):
+            for name, entry in entries.items():
+                if name not in whole:
+                    streams[name].seek(first * math.prod(entry.shape[1:]) * entry.dtype.itemsize, io.SEEK_CUR)
+            for start in range(first, length, size):
                 count = min(size, length - start)
                 yield {
                     name: whole[name][start : start + count] if name in whole else _read(streams[name], entry, count)

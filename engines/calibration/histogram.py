@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,21 @@ class Histogram:
         self.minimum, self.maximum = math.inf, -math.inf
         self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
         self._exponent: int | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it holds, for `restored`."""
+        return {"minimum": self.minimum, "maximum": self.maximum, "exponent": self._exponent, "counts": self.counts}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Histogram:
+        """The histogram that had this `state`. Raises ValueError where its counts are not of this kind."""
+        histogram = cls()
+        counts = np.array(state["counts"])
+        if counts.shape != (BINS,) or counts.dtype != np.int64:
+            raise ValueError(f"counts {counts.shape} {counts.dtype}")
+        histogram.minimum, histogram.maximum = float(state["minimum"]), float(state["maximum"])
+        histogram._exponent, histogram.counts = state["exponent"], counts
+        return histogram
 
     @property
     def amax(self) -> float:

@@ -19,7 +19,8 @@ class Ranges:
     """Smallest and largest element of each value over all samples, by the value's name.
 
     ``histograms``: of the values that products read. ``replay``: some of the samples, model inputs by name, on which
-    ranges can be compared. ``same``: the model inputs that are equal in all samples, where there are several.
+    ranges can be compared. ``same``: the model inputs that are equal in all samples, where there are several. ``key``:
+    of the kept pass that they come from (`engines.calibration.kept`), else empty.
     """
 
     minimum: dict[str, float]
@@ -29,6 +30,7 @@ class Ranges:
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     replay: Mapping[str, Array] = field(default_factory=dict)
     same: tuple[str, ...] = ()
+    key: str = ""
 
     def amax(self, value: str) -> float:
         """The largest magnitude that was seen."""
@@ -48,6 +50,11 @@ class Accumulator:
         self._maximum: dict[str, float] = {}
         self._histograms = {name: Histogram() for name in counted}
         self._samples = 0
+
+    @property
+    def samples(self) -> int:
+        """How many samples were taken in."""
+        return self._samples
 
     def update(self, values: Mapping[str, npt.NDArray[Any]], samples: int) -> None:
         """Takes in one batch.
@@ -75,6 +82,17 @@ class Accumulator:
         seen = {name: histogram for name, histogram in self._histograms.items() if name in self._minimum}
         return Ranges(dict(self._minimum), dict(self._maximum), self._samples, source, seen, replay, same)
 
+    def state(self) -> dict[str, Any]:
+        """Everything that it holds, for `restore`."""
+        histograms = {n: histogram.state() for n, histogram in self._histograms.items() if n in self._minimum}
+        return {"minimum": self._minimum, "maximum": self._maximum, "samples": self._samples, "histograms": histograms}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from that `state`."""
+        self._minimum, self._maximum = dict(state["minimum"]), dict(state["maximum"])
+        self._samples = int(state["samples"])
+        self._histograms |= {name: Histogram.restored(one) for name, one in state["histograms"].items()}
+
 
 class Repeats:
     """Which inputs of a stream of samples never change: one sample of each is kept to compare with."""
@@ -93,6 +111,14 @@ class Repeats:
     def names(self) -> tuple[str, ...]:
         """The inputs that were equal in all samples; none where there was one sample alone."""
         return tuple(self._first or ()) if self._samples > 1 else ()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it holds, for `restore`."""
+        return {"first": self._first, "samples": self._samples}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from that `state`."""
+        self._first, self._samples = state["first"], int(state["samples"])
 
 
 def _repeats(array: Array, one: Array) -> bool:
@@ -121,3 +147,56 @@ class Reservoir:
         if not self._kept:
             return {}
         return {name: np.stack([sample[name] for sample in self._kept]) for name in self._kept[0]}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it holds, for `restore`; the random numbers that come next too."""
+        return {"seen": self._seen, "kept": self.samples(), "random": self._random.bit_generator.state}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from that `state`."""
+        kept = state["kept"]
+        count = len(next(iter(kept.values()), ()))
+        self._kept = [{name: array[index] for name, array in kept.items()} for index in range(count)]
+        self._seen, self._random.bit_generator.state = int(state["seen"]), state["random"]
+
+
+class Seen:
+    """Everything that one pass over the samples has seen so far.
+
+    ``whole``: whether it is up to a batch, and not in the midst of one: only then a `state` can be gone on from.
+    """
+
+    def __init__(self, counted: Collection[str], replayed: int) -> None:
+        self._accumulated, self._reservoir, self._repeats = Accumulator(counted), Reservoir(replayed), Repeats()
+        self.whole = True
+
+    @property
+    def samples(self) -> int:
+        """How many samples were taken in."""
+        return self._accumulated.samples
+
+    def update(self, inputs: Mapping[str, Array], values: Mapping[str, npt.NDArray[Any]], count: int) -> None:
+        """Takes in a batch: the model's inputs, all its values, and the number of samples."""
+        self.whole = False
+        self._accumulated.update(values, count)
+        self._reservoir.update(inputs)
+        self._repeats.update(inputs)
+        self.whole = True
+
+    def ranges(self, source: dict[str, str]) -> Ranges:
+        """What has been seen so far; ``source``: where the samples come from."""
+        return self._accumulated.ranges(source, self._reservoir.samples(), self._repeats.names())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it holds, numbers, text and arrays, for `restore`."""
+        return {
+            "accumulated": self._accumulated.state(),
+            "reservoir": self._reservoir.state(),
+            "repeats": self._repeats.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from that `state`."""
+        self._accumulated.restore(state["accumulated"])
+        self._reservoir.restore(state["reservoir"])
+        self._repeats.restore(state["repeats"])

@@ -126,7 +126,7 @@ def _of_file(arguments: argparse.Namespace) -> Shown:
 def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace) -> Recipe:
     """The recipe with what can be computed. Raises BuildError with all that is wrong for the model and the targets."""
     from engines.cached import cached
-    from engines.calibration.collect import collect
+    from engines.calibration.kept import calibrated
     from engines.calibration.tensorrt_cache import is_cache, read
     from engines.completion import complete, missing_scales
     from engines.faults import refuse
@@ -137,7 +137,7 @@ def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace
     ranges = None
     if arguments.calibration is not None and missing_scales(recipe, model):
         cache = read(arguments.calibration) if is_cache(arguments.calibration) else None
-        ranges = collect(model, arguments.calibration) if cache is None else cached(model, cache).ranges()
+        ranges = calibrated(model, arguments.calibration) if cache is None else cached(model, cache).ranges()
     recipe = complete(recipe, model, ranges)
     refuse(of_targets(recipe, model, arguments.target), arguments.source)
     return recipe

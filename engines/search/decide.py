@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from deploy.errors import BuildError
 from engines.calibration.choice import multiplications
-from engines.calibration.collect import collect
 from engines.calibration.data import describe
+from engines.calibration.kept import calibrated
 from engines.calibration.ranges import Ranges
 from engines.calibration.tensorrt_cache import check_asked
 from engines.graphs import load
@@ -47,7 +47,7 @@ def decide_within(source: object, precision: str, calibration: object, method: s
 
         source = convert(source)
     model = load(source)
-    ranges = calibration if isinstance(calibration, Ranges) else collect(model, calibration)
+    ranges = calibration if isinstance(calibration, Ranges) else calibrated(model, calibration)
     return within_budget(model, decide(model, precision, ranges, method), calibration, ranges, budget)
 
 
