@@ -21,6 +21,8 @@ from deploy.errors import ConversionError
 UNROLL = 8
 """A loop of up to so many steps is unrolled."""
 
+_SAME = "let both give tensors of the same dtypes and ranks"
+
 
 @dataclass(frozen=True)
 class If:
@@ -239,7 +241,9 @@ def rnn(
     counts that is zero, even where the initial state is not.
     """
     if isinstance(input_length, KerasTensor):
-        raise ConversionError("a recurrent layer over lengths that are computed has no lowering")
+        raise ConversionError(
+            "a recurrent layer over lengths that are computed has no lowering", fix="give it the lengths as a mask"
+        )
     xs = inputs if time_major else tree.map_structure(lambda x: ops.swapaxes(x, 0, 1), inputs)
     steps = [] if mask is None else [_time_first(mask, time_major=time_major)]
     states = list(initial_states)
@@ -313,10 +317,12 @@ def _joined(first: Any, second: Any, *, what: str) -> Any:
         if a is None and b is None:
             return None
         if a is None or b is None or a.dtype != b.dtype or len(a.shape) != len(b.shape):
-            raise ConversionError(f"{what} differ", expected=str(a), found=str(b))
+            raise ConversionError(f"{what} differ", expected=str(a), found=str(b), fix=_SAME)
         return KerasTensor(tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True)), a.dtype)
 
     try:
         return tree.map_structure(join, first, second)
     except (ValueError, TypeError) as error:
-        raise ConversionError(f"{what} differ in structure", expected=str(first), found=str(second)) from error
+        raise ConversionError(
+            f"{what} differ in structure", expected=str(first), found=str(second), fix=_SAME
+        ) from error

@@ -160,7 +160,9 @@ def _check_arguments(model: Any, opset: int | None, input_layout: str, exporter:
         )
     for flag, value, allowed in (("input_layout", input_layout, LAYOUTS), ("exporter", exporter, EXPORTERS)):
         if value not in allowed:
-            raise ConversionError("unknown value", where=flag, expected=" or ".join(allowed), found=str(value))
+            raise ConversionError(
+                "unknown value", where=flag, expected=" or ".join(allowed), found=str(value), fix="give one of these"
+            )
     if opset is not None and not opsets.LOWEST <= opset <= opsets.HIGHEST:
         raise ConversionError(
             "unsupported opset",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -22,6 +25,8 @@ from deploy.errors import ConversionError
 
 if TYPE_CHECKING:
     from converters.convert import Conversion
+
+_LOCK = threading.Lock()
 
 
 def refuse_unopened(trace: Trace) -> None:
@@ -57,12 +62,15 @@ def _inline(why: str, g: Builder, layer: Any, *args: Any, **kwargs: Any) -> list
     specs = [(f"input_{i}", x.shape, str(x.dtype)) for i, x in enumerate(inputs)]
     variables = [*layer.variables, *(getattr(layer, "states", None) or ())]
     where = f"{g.where} ({type(layer).__name__})"
-    graph = ir.serde.deserialize_model(
-        _from_function(call, variables, specs, g.graph.opset_imports[""], where, why)
-    ).graph
+    graph = _from_function(call, variables, specs, g.graph.opset_imports[""], where, why).graph
     if len(graph.inputs) != len(inputs):
-        raise ConversionError("tf2onnx leaves out what the layer is called with", where=where, found=why)
-    values = inline(g, graph, [g.identity(x).value for x in inputs], where, why)
+        raise ConversionError(
+            "tf2onnx leaves out what the layer is called with",
+            where=where,
+            found=why,
+            fix="write it with keras.ops, or register a lowering (docs/extending.md)",
+        )
+    values = inline(g, graph, [g.identity(x).value for x in inputs])
     results = []
     for found, expected in zip(values, tree.flatten(g.outputs), strict=True):
         found.shape = ir.Shape(_sizes(found, expected, inputs))
@@ -96,14 +104,7 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     def call(*values: Any) -> Any:
         return model(tree.pack_sequence_as(structure, list(values)), training=False)
 
-    proto = _from_function(call, model.variables, specs, opset, f"model '{model.name}'")
-    for unknown in (node for node in proto.graph.node if node.domain or not onnx.defs.has(node.op_type)):
-        raise ConversionError(
-            f"tf2onnx makes a {unknown.op_type} of it, which is no ONNX operation",
-            where=f"model '{model.name}', node '{unknown.name}'",
-            fix="write it with keras.ops, or register a lowering (docs/extending.md)",
-        )
-    converted = ir.serde.deserialize_model(proto)
+    converted = _from_function(call, model.variables, specs, opset, f"model '{model.name}'")
     for value, (name, _) in zip(converted.graph.outputs, traced.outputs, strict=True):
         value.name = name
     operations = dict(Counter(node.op_type for node in converted.graph))
@@ -136,31 +137,35 @@ def _constants() -> list[tuple[str, bytes]]:
 
 def _from_function(
     function: Any, variables: Sequence[Any], specs: list[tuple[str, Any, str]], opset: int, where: str, why: str = ""
-) -> onnx.ModelProto:
+) -> ir.Model:
     """Exports a function of tensors with tf2onnx.
 
-    Raises ConversionError where tf2onnx cannot, where the function writes to ``variables`` or to a tf.Variable, draws
-    random numbers, or does not do the same when it is run again.
+    Raises ConversionError where tf2onnx cannot or makes what is not ONNX, where the function writes to ``variables`` or
+    to a tf.Variable, draws random numbers, or does not do the same when it is run again.
     """
     import tensorflow as tf
     import tf2onnx
 
     written: list[str] = []
     seen: list[list[tuple[str, bytes]]] = []
+    dtypes: set[str] = set()
 
     def stateless(*values: Any) -> Any:
         with keras.StatelessScope() as state:
             outputs = function(*values)
         written.extend(_writes(state, variables))
         seen.append(_constants())
+        made = tf.compat.v1.get_default_graph().get_operations()
+        dtypes.update(x.dtype.base_dtype.name for operation in made for x in operation.outputs)
         return tree.flatten(outputs)
 
     signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in specs]
     failure: Exception | None = None
     try:
-        model, _ = tf2onnx.convert.from_function(
-            tf.function(stateless), input_signature=signature, opset=min(opset, 18)
-        )
+        with _quiet():
+            model, _ = tf2onnx.convert.from_function(
+                tf.function(stateless), input_signature=signature, opset=min(opset, 18)
+            )
         tf.function(stateless).get_concrete_function(*signature)
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         failure = error
@@ -185,7 +190,39 @@ def _from_function(
             fix="keep no state in attributes of a layer, and draw no random numbers at inference",
         )
     assert isinstance(model, onnx.ModelProto)
-    return onnx.shape_inference.infer_shapes(model)
+    converted = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(model))
+    _refuse_foreign(converted, dtypes, where, why)
+    return converted
+
+
+def _refuse_foreign(model: ir.Model, dtypes: set[str], where: str, why: str) -> None:
+    """Raises for a node that ONNX does not have: tf2onnx logs that it knows no better, and leaves TensorFlow's."""
+    foreign = [node for node in model.graph.all_nodes() if node.domain or not onnx.defs.has(node.op_type)]
+    if not foreign:
+        return
+    kind = next((name for name in dtypes if name == "string" or name.startswith("complex")), "")
+    raise ConversionError(
+        f"tf2onnx makes a {foreign[0].op_type} of it, which is no ONNX operation"
+        + (f": it computes with values of dtype {kind}" if kind else ""),
+        where=where,
+        found=why,
+        fix="give the model numbers: text as tokens, complex values as real and imaginary parts"
+        if kind
+        else "write it with keras.ops, or register a lowering (docs/extending.md)",
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What tf2onnx logs of a failure, tracebacks too, is said by one error of ours. One conversion at a time."""
+    logger = logging.getLogger("tf2onnx")
+    with _LOCK:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _cannot(call: Call, why: str) -> ConversionError:

@@ -5,42 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 
 from converters.lowering import Builder
-from deploy.errors import ConversionError
 
 Values = dict[ir.Value | None, ir.Value | None]
 
 
-def inline(g: Builder, graph: ir.Graph, inputs: Sequence[ir.Value], where: str, why: str) -> list[ir.Value]:
-    """Writes the nodes of ``graph`` for these inputs, under the layer's name; gives what its outputs are.
-
-    Raises ConversionError (``where``, ``why`` go into it) for an operation that ONNX does not have.
-    """
-    return _copy(g, graph, {None: None, **dict(zip(graph.inputs, inputs, strict=True))}, where, why)
+def inline(g: Builder, graph: ir.Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
+    """Writes the nodes of ``graph`` for these inputs, under the layer's name; gives what its outputs are."""
+    return _copy(g, graph, {None: None, **dict(zip(graph.inputs, inputs, strict=True))})
 
 
-def _copy(g: Builder, graph: ir.Graph, values: Values, where: str, why: str) -> list[ir.Value]:
+def _copy(g: Builder, graph: ir.Graph, values: Values) -> list[ir.Value]:
     for value in graph.initializers.values():
         assert value.const_value is not None
         values[value] = g.constant(value.const_value.numpy(), "constant")
     for node in graph:
-        if node.domain or not onnx.defs.has(node.op_type):
-            raise ConversionError(
-                f"tf2onnx makes a {node.op_type} of it, which is no ONNX operation",
-                where=where,
-                found=why,
-                fix="register a lowering (docs/extending.md), or try exporter='tf2onnx' for the whole model",
-            )
-        made = _copy_node(g, node, values, where, why)
+        made = _copy_node(g, node, values)
         values.update(zip(node.outputs, made, strict=True))
     found = [values[value] for value in graph.outputs]
     return [value for value in found if value is not None]
 
 
-def _copy_node(g: Builder, node: ir.Node, values: Values, where: str, why: str) -> Sequence[ir.Value]:
+def _copy_node(g: Builder, node: ir.Node, values: Values) -> Sequence[ir.Value]:
     given = {name: attribute.value for name, attribute in node.attributes.items()}
     bodies = {name: value for name, value in given.items() if isinstance(value, ir.Graph)}
     if not bodies:
@@ -53,7 +41,7 @@ def _copy_node(g: Builder, node: ir.Node, values: Values, where: str, why: str) 
             for value in body.inputs:
                 inner[value] = ir.Value(name=g.unique(f"{graph.name}/input"), shape=value.shape, type=value.type)
                 graph.inputs.append(inner[value])  # type: ignore[arg-type]
-            for output in _copy(g, body, inner, where, why):
+            for output in _copy(g, body, inner):
                 g.output(output)
         given[name] = graph
     return g.with_subgraphs(node.op_type, [values[x] for x in node.inputs], _typed_outputs(node, graph), **given)

@@ -292,7 +292,7 @@ def _places() -> dict[str, list[tuple[Any, str]]]:
 
 def _no_write(*args: Any, **kwargs: Any) -> None:
     """Stands in for what changes a tf.Variable: Keras's own are not written to in a StatelessScope, a raw one would."""
-    raise ConversionError("it writes to a tf.Variable")
+    raise ConversionError("it writes to a tf.Variable", fix="pass the state in and out of the model")
 
 
 def _without_gradient(function: Callable[..., Any]) -> Callable[..., Any]:

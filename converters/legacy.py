@@ -128,7 +128,9 @@ def _object(entry: Config) -> Config:
     for key in [key for key in config if (key in GONE or key.endswith(TRAINING)) and not _takes(cls, key)]:
         if GONE.get(key) and config[key] not in GONE[key]:
             raise ConversionError(
-                f"Keras 3 has no {key}={config[key]!r} of {kind}", where=f"layer '{config.get('name', kind)}'"
+                f"Keras 3 has no {key}={config[key]!r} of {kind}",
+                where=f"layer '{config.get('name', kind)}'",
+                fix=f"set it to {' or '.join(map(repr, GONE[key]))} and save the model again",
             )
         del config[key]
     for key, value in config.items():

@@ -109,7 +109,11 @@ class Builder:
             assert node is not None
             if value.shape is None or value.type is None:
                 reason = node.metadata_props.get("pkg.onnxscript.shape_inference_error", "no shape could be inferred")
-                raise ConversionError(f"an invalid {op_type} node was made ({reason})", where=self.where)
+                raise ConversionError(
+                    f"an invalid {op_type} node was made ({reason})",
+                    where=self.where,
+                    fix="report this with the layer's configuration",
+                )
             node.metadata_props.clear()
         for value, given in zip(created, names, strict=True):
             value.name = given
@@ -369,7 +373,11 @@ def _lower_call(builder: Builder, call: Call, tensors: dict[int, Tensor]) -> Non
     def resolve(value: Any) -> Any:
         if isinstance(value, KerasTensor):
             if id(value) not in tensors:
-                raise ConversionError("a symbolic value of another model is used", where=call.where)
+                raise ConversionError(
+                    "a symbolic value of another model is used",
+                    where=call.where,
+                    fix="make it an input of this model",
+                )
             return tensors[id(value)]
         return _numpy(value)
 
@@ -415,6 +423,7 @@ def _numpy(value: Any) -> Any:
 
 def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
     """The lowered tensor must have the rank, sizes and dtype that Keras says: a wrong one shall not go on silently."""
+    refuse_dtype(expected.dtype, call.where)
     same = len(expected.shape) == result.rank == len(result.dims) and all(
         a is None or b is None or a == b for a, b in zip(expected.shape, result.shape, strict=True)
     )
@@ -425,6 +434,16 @@ def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
             expected=f"{tuple(expected.shape)} {expected.dtype}",
             found=f"{tuple(map(str, result.dims))} {result.dtype}, order {result.order}",
             fix="report this with the layer's configuration; --exporter tf2onnx may convert the model meanwhile",
+        )
+
+
+def refuse_dtype(dtype: str, where: str) -> None:
+    """Raises ConversionError for a dtype that graphs cannot compute with: text, and complex numbers."""
+    if dtype == "string" or dtype.startswith("complex"):
+        raise ConversionError(
+            f"a value of dtype {dtype} cannot be converted",
+            where=where,
+            fix="give the model numbers: text as tokens, complex values as real and imaginary parts",
         )
 
 

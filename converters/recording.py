@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from deploy.errors import ConversionError
 
 TOO_MANY = 2**31
 """Sizes are 32-bit numbers in TensorRT, so no tensor may have this many elements."""
+
+_CONSTANTS = (np.ndarray, keras.Variable)
 
 Rule = Callable[..., Any]
 """How an operation is traced that is not simply recorded: called as ``rule(recorder, operation, *args, **kwargs)``."""
@@ -94,6 +97,7 @@ class Recorder:
     unknown: Any = None  # the operation that nothing lowers, until the layer around it is recorded
     fatal: ConversionError | None = None  # what no other way of converting the layer could mend
     failure: ConversionError | None = None  # of the innermost layer: on the way out Keras wraps it in errors of its own
+    of_layer: ConversionError | None = None  # why the layer recorded last could not be opened
 
     def symbolic_call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(operation, Layer):
@@ -110,7 +114,7 @@ class Recorder:
                     self._end(operation, outputs, opened=True)
                     return outputs
             outputs = self._record(operation, args, kwargs, why, unknown)
-            self.failure = None
+            self.failure, self.of_layer = None, self.failure
             self._end(operation, outputs, opened=False)
             return outputs
         finally:
@@ -150,7 +154,7 @@ class Recorder:
         """Records an operation that no rule is needed for, or what it consists of."""
         if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
             self.unknown = operation
-            raise ConversionError(why_unknown(operation))
+            raise ConversionError(why_unknown(operation), fix="write it with other keras.ops")
         opening = self.opening_of(operation)
         if opening is not None:
             return self._compose(opening, operation, args, kwargs)
@@ -163,11 +167,15 @@ class Recorder:
         try:
             results = opening(operation, *args, **kwargs)
         except Exception as error:
+            general = "give unknown sizes with --shapes, or write it with other keras.ops"
+            known = error if isinstance(error, ConversionError) else None
             self.failure = self.failure or ConversionError(
-                f"the operation {type(operation).__name__} cannot be opened",
-                where=f"layer '{self.path}'" if self.path else f"operation '{operation.name}'",
-                found=reason(error),
-                fix="give unknown sizes with --shapes, or write it with other keras.ops",
+                f"the operation {type(operation).__name__} cannot be opened" + (f": {known.what}" if known else ""),
+                where=(known and known.where)
+                or (f"layer '{self.path}'" if self.path else f"operation '{operation.name}'"),
+                expected=known.expected if known else "",
+                found=known.found if known else reason(error),
+                fix=(known and known.fix) or general,
             )
             raise self.failure from error
         try:
@@ -220,13 +228,16 @@ class Recorder:
 
     def _refuse_large(self, *structure: Any) -> None:
         for value in tree.flatten(structure):
-            if isinstance(value, np.ndarray) and value.size >= TOO_MANY:
+            if isinstance(value, KerasTensor) or not (isinstance(value, _CONSTANTS) or keras.ops.is_tensor(value)):
+                continue
+            count = math.prod(value.shape)
+            if count >= TOO_MANY:
                 self.fatal = ConversionError(
-                    f"a constant of {value.size} elements is too large for a graph",
+                    f"a constant of {count} elements is too large for a graph",
                     where=f"layer '{self.path}'" if self.path else "the model",
                     expected=f"fewer than {TOO_MANY}",
-                    found=f"{value.shape} {value.dtype}",
-                    fix="broadcast a smaller one in the model",
+                    found=f"{tuple(value.shape)} {keras.backend.standardize_dtype(value.dtype)}",
+                    fix="broadcast a smaller one in the model, or split it",
                 )
                 raise self.fatal
 

@@ -31,16 +31,22 @@ def load_saved_model(path: Path, signature: str | None = None) -> Any:
     layer = _Signature(module, _chosen(path, _functions(module), signature), name=_layer_name(path.name))
     inputs = {}
     for name, spec in layer.specs.items():
-        if spec.shape.rank is None:
-            raise ConversionError(
-                "an input of unknown rank cannot be converted",
-                where=f"{path}, input '{name}'",
-                fix="save it with a shape",
-            )
+        _require_rank(spec, f"{path}, input '{name}'")
         inputs[name] = keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=_layer_name(name))
+    for name, spec in layer.outputs().items():
+        _require_rank(spec, f"{path}, output '{name}'")
     outputs = layer(inputs)
     named = {name: keras.layers.Identity(name=_layer_name(name, inputs))(x) for name, x in outputs.items()}
     return keras.Model(inputs, named, name=_layer_name(path.name))
+
+
+def _require_rank(spec: Any, where: str) -> None:
+    if spec.shape.rank is None:
+        raise ConversionError(
+            "a tensor of unknown rank cannot be converted",
+            where=where,
+            fix="save the model with a shape for it (tf.TensorSpec, tf.ensure_shape), null where a size is unknown",
+        )
 
 
 def _functions(module: Any) -> dict[str, Any]:
@@ -98,10 +104,14 @@ class _Signature(keras.layers.Layer):  # type: ignore[misc]
         return {f"output_{index}": x for index, x in enumerate(keras.tree.flatten(outputs))}
 
     def compute_output_spec(self, inputs: dict[str, Any]) -> dict[str, KerasTensor]:
+        return {name: KerasTensor(tuple(spec.shape), dtype=spec.dtype.name) for name, spec in self.outputs().items()}
+
+    def outputs(self) -> dict[str, Any]:
+        """TensorFlow's specifications of the outputs, by name."""
         specs = self.function.structured_outputs
-        if not isinstance(specs, dict):
-            specs = {f"output_{index}": spec for index, spec in enumerate(keras.tree.flatten(specs))}
-        return {name: KerasTensor(tuple(spec.shape), dtype=spec.dtype.name) for name, spec in specs.items()}
+        if isinstance(specs, dict):
+            return specs
+        return {f"output_{index}": spec for index, spec in enumerate(keras.tree.flatten(specs))}
 
     def _named(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return {name: x for name, x in inputs.items() if name not in self.places}

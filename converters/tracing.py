@@ -85,7 +85,7 @@ def trace(
         _refuse_differences(model, recorder, again)
     root = recorder.calls[-1] if recorder.calls else None
     if root is not None and root.operation is model:
-        raise ConversionError(
+        raise recorder.of_layer or ConversionError(
             "the model's own call cannot be traced",
             where=_name(model),
             found=root.why,
@@ -111,7 +111,12 @@ def _run(model: Any, inputs: Any, recorder: Recorder) -> Any:
         with keras.StatelessScope() as state, keras_internals.symbolic_calls(symbolic_call, functions, redirect):
             outputs = model(inputs, training=False)
     except Exception as error:  # the user's own code may raise anything
-        unknown = ConversionError("the model cannot be called", where=_name(model), found=reason(error))
+        unknown = ConversionError(
+            "the model cannot be called",
+            where=_name(model),
+            found=reason(error),
+            fix="use keras.ops on tensors; give other sizes with --shapes",
+        )
         raise (recorder.fatal or recorder.failure or unknown) from error
     if state.state_mapping:
         raise ConversionError(
@@ -152,10 +157,15 @@ def _name(model: Any) -> str:
 
 
 def _input_names(structure: Any) -> list[str]:
-    """Names of the input layers; an input of no name, or of a name taken already, is called by its place."""
+    """Names of the input layers; an input of no name, or of a name taken already, is called by its place.
+
+    An input whose layer got its name from Keras has one of its own, which is another after the model was saved.
+    """
     names: list[str] = []
     for index, tensor in enumerate(tree.flatten(structure)):
-        name = getattr(tensor, "name", None) or f"input_{index}"
+        history = getattr(tensor, "_keras_history", None)
+        named = history.operation if history and isinstance(history.operation, keras.layers.InputLayer) else tensor
+        name = getattr(named, "name", None) or f"input_{index}"
         names.append(name if name not in names else f"{name}_{index}")
     return names
 

@@ -31,7 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Converts, writes, and says what was written."""
     if Path(arguments.output).suffix != ".onnx":
         raise ConversionError(
-            "the output is an ONNX file", where=f"-o {arguments.output}", expected="a name that ends in .onnx"
+            "the output is an ONNX file",
+            where=f"-o {arguments.output}",
+            expected="a name that ends in .onnx",
+            fix=f"-o {Path(arguments.output).with_suffix('.onnx')}",
         )
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its allocator keeps what is freed; nothing is computed here
     model = load(

@@ -10,7 +10,7 @@ from keras import backend
 
 from converters import layout
 from converters.layout import Order
-from converters.lowering import Array, Builder, Tensor, elements
+from converters.lowering import Array, Builder, Tensor, elements, refuse_dtype
 from converters.lowerings import quantized
 from deploy.errors import ConversionError
 
@@ -19,12 +19,7 @@ Operand = Tensor | Array | float | int | bool
 
 def cast(g: Builder, x: Tensor, dtype: str) -> Tensor:
     """The tensor in another dtype; no node where it has it. Raises ConversionError for text and complex numbers."""
-    if dtype == "string" or np.dtype(dtype).kind == "c":
-        raise ConversionError(
-            f"a cast to {dtype} cannot be converted",
-            where=g.where,
-            fix="keep to numbers: text as tokens, complex values as real and imaginary parts",
-        )
+    refuse_dtype(dtype, g.where)
     if str(x.dtype) == str(np.dtype(dtype)):
         return x
     kind = np.dtype(dtype)

@@ -86,7 +86,9 @@ def _kernel_shape(g: Builder, kernel: Operand) -> tuple[int, ...]:
     shape = kernel.shape if isinstance(kernel, Tensor) else np.shape(kernel)
     sizes = tuple(int(size) for size in shape if size is not None)
     if len(sizes) < len(shape):
-        raise ConversionError("the size of a kernel is unknown", where=g.where, found=str(shape))
+        raise ConversionError(
+            "the size of a kernel is unknown", where=g.where, found=str(shape), fix="give unknown sizes with --shapes"
+        )
     return sizes
 
 

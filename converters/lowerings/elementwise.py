@@ -185,7 +185,9 @@ def nextafter(g: Builder, op: Any, x1: Operand, x2: Operand) -> Tensor:
     """
     dtype = g.out.dtype
     if dtype not in ("float16", "float32"):
-        raise ConversionError(f"the next number of {dtype} is not found in a wider dtype", where=g.where)
+        raise ConversionError(
+            f"the next number of {dtype} is not found in a wider dtype", where=g.where, fix="cast it to float32 before"
+        )
     wide = "float32" if dtype == "float16" else "float64"
     info = np.finfo(dtype)
     limit = 2.0 ** int(info.maxexp)

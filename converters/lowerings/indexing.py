@@ -36,7 +36,11 @@ def get_item(g: Builder, op: Any, x: Tensor, key: Any) -> Tensor:
             continue
         part = slice(item, item + 1 if item != -1 else None) if isinstance(item, int | np.integer) else item
         if not isinstance(part, slice):
-            raise ConversionError(f"indexing with {item!r} cannot be converted", where=g.where)
+            raise ConversionError(
+                f"indexing with {item!r} cannot be converted",
+                where=g.where,
+                fix="index with numbers and slices; keras.ops.take takes computed places",
+            )
         if part != slice(None):
             step = 1 if part.step is None else int(part.step)
             starts.append(int(part.start) if part.start is not None else (0 if step > 0 else _END))

@@ -36,6 +36,7 @@ def norm(g: Builder, x: Tensor, order: Any, axes: list[int], *, keepdims: bool) 
             f"there is no norm of order {order} over {len(axes)} axes",
             where=g.where,
             expected="order 1, -1, 2, -2, inf, -inf, 'fro' or 'nuc' over two axes, any order over one",
+            fix="give one of these orders",
         )
     summed = axes[0] if abs(order) == 1 else axes[1]
     sums = reduce(g, "ReduceL1", x, [summed], keepdims=True)

@@ -101,7 +101,11 @@ def _product(g: Builder, op: Any, lowering: Lowering, x: Tensor, kernel: Array) 
         return _cast(g, floats, ir.DataType.INT32)
     shift = int(magnitude.max()).bit_length() // 2
     if not shift:
-        raise ConversionError("a sum of more than 131,072 int8 products", where=g.where)
+        raise ConversionError(
+            "a sum of more than 131,072 int8 products is inexact",
+            where=g.where,
+            fix="split the layer's inputs, or leave the layer unquantized",
+        )
     upper, lower = (_product(g, op, lowering, x, part) for part in (kernel >> shift, kernel & ((1 << shift) - 1)))
     scaled = g.op("Mul", upper.value, np.asarray(1 << shift, np.int32))
     return Tensor(g.op("Add", scaled, g.arrange(lower, upper.order).value), upper.order)

@@ -269,7 +269,10 @@ def view(op: Any, x: Any) -> Any:
     if old == new:
         return x
     if "int" not in old or "int" not in new:
-        raise ConversionError(f"ONNX cannot look at the bits of {old} as {new} before its opset 26")
+        raise ConversionError(
+            f"ONNX cannot look at the bits of {old} as {new} before its opset 26",
+            fix="convert the values with keras.ops.cast, or look at their bits outside of the model",
+        )
     size, wanted = np.dtype(old).itemsize, np.dtype(new).itemsize
     if size == wanted:
         return ops.cast(x, new)

@@ -24,7 +24,9 @@ def _size(x: Any) -> int:
     n = known(x.shape[-1], "the size of a matrix")
     if n > LARGEST:
         raise ConversionError(
-            f"a matrix of {n} rows is too large to unroll its elimination", expected=f"at most {LARGEST} rows"
+            f"a matrix of {n} rows is too large to unroll its elimination",
+            expected=f"at most {LARGEST} rows",
+            fix="solve it outside of the model, or by an iteration of keras.ops.matmul",
         )
     return n
 

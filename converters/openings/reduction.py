@@ -167,11 +167,17 @@ def _of_all(x: Any, q: float, method: str) -> Any:
     low, high = math.floor(place), math.ceil(place)
     weights = dict(zip(_METHODS, (place - low, 0.0, 1.0, 0.5, float(round(place) - low)), strict=True))
     if method not in weights:
-        raise ConversionError(f"the quantile method '{method}' has no opening")
+        raise _unknown_method(method)
     y, weight = ordered[..., low], weights[method]
     if weight and high != low:
         y = ops.add(ops.multiply(y, 1 - weight), ops.multiply(ordered[..., high], weight))
     return ops.where(ops.any(ops.isnan(x), axis=-1), math.nan, y)
+
+
+def _unknown_method(method: str) -> ConversionError:
+    return ConversionError(
+        f"the quantile method '{method}' is not known", expected=", ".join(_METHODS), fix="give one of these"
+    )
 
 
 def _of_counted(x: Any, q: Any, method: str, *, whole: bool) -> Any:
@@ -182,7 +188,7 @@ def _of_counted(x: Any, q: Any, method: str, *, whole: bool) -> Any:
     place = ops.multiply(ops.cast(ops.subtract(count, 1), "float32"), q)
     low, high = ops.floor(place), ops.ceil(place)
     if method not in _METHODS:
-        raise ConversionError(f"the quantile method '{method}' has no opening")
+        raise _unknown_method(method)
     weight = {
         "linear": ops.subtract(place, low),
         "lower": ops.zeros_like(place),

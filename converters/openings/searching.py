@@ -120,7 +120,7 @@ def correlate(op: Any, x1: Any, x2: Any) -> Any:
     x1, x2 = cast(x1, dtype), cast(x2, dtype)
     n, m = (known(x.shape[0], "the size of a correlated vector") for x in (x1, x2))
     if op.mode == "valid" and m > n:
-        raise ConversionError("the second vector is longer than the first")
+        raise ConversionError("the second vector is longer than the first", fix="give the longer one first")
     full = 0 if op.mode == "valid" else m - 1
     count = n - m + 1 if op.mode == "valid" else n + m - 1
     places = np.arange(count)[:, None] + np.arange(m)[None, :]

@@ -211,7 +211,9 @@ def rearrange(op: Any, tensor: Any, pattern: str, **axes_lengths: Any) -> Any:
     left, right = (_axes(side) for side in pattern.split("->"))
     sizes: dict[str, int | None] = {name: int(length) for name, length in axes_lengths.items()}
     if len(left) != len(tensor.shape):
-        raise ConversionError(f"the pattern '{pattern}' does not fit the shape {tuple(tensor.shape)}")
+        raise ConversionError(
+            f"the pattern '{pattern}' does not fit the shape {tuple(tensor.shape)}", fix="name every axis on the left"
+        )
     for group, length in zip(left, tensor.shape, strict=True):
         missing = [name for name in group if name not in sizes]
         given = math.prod(sizes[name] or 1 for name in group if name in sizes)

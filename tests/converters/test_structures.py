@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from converters import convert, load
 from converters.convert import Conversion, convert_model
 from deploy.errors import ConversionError
 from tests.converters.checking import check, randomize
@@ -103,7 +105,7 @@ def test_a_dtype_that_no_engine_has_in_the_middle(dtype: str) -> None:
             return keras.KerasTensor(x.shape, dtype)
 
     inputs = keras.Input((4,), name="x")
-    with pytest.raises(ConversionError, match=f"layer 'inner': a cast to {dtype}") as caught:
+    with pytest.raises(ConversionError, match=f"layer 'inner': a value of dtype {dtype}") as caught:
         convert_model(keras.Model(inputs, Inner(name="inner")(inputs)))
     assert caught.value.fix
 
@@ -133,3 +135,13 @@ def test_the_report_of_a_shared_layer_is_one_row_of_all_its_calls() -> None:
     assert len(found) == len(rows)
     assert found["inner/dense"] == ("Gemm", "Gemm")
     assert found["inner/act"] == ("Relu", "Relu")
+
+
+def test_an_input_is_named_by_its_layer_which_a_file_keeps(tmp_path: Path) -> None:
+    """The tensor of an input that the user did not name has a name of its own, another in each process."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    model.save(tmp_path / "m.keras")
+    proto = convert(model)
+    assert [x.name for x in proto.graph.input] == [model.layers[0].name]
+    assert convert(load(tmp_path / "m.keras")).SerializeToString() == proto.SerializeToString()

@@ -14,7 +14,7 @@ ROOT = Path(deploy.__file__).parent.parent
 KINDS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 
 
-@pytest.mark.parametrize("package", ["deploy", "engines", "examples"])
+@pytest.mark.parametrize("package", ["deploy", "converters", "engines", "examples"])
 def test_every_error_says_what_to_do(package: str) -> None:
     without, seen = [], 0
     for file in sorted((ROOT / package).rglob("*.py")):
