@@ -34,6 +34,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     from engines.faults import refuse
     from engines.graphs import load, remove_unread, with_opset
     from engines.lint import require_unquantized
+    from engines.ptq.carried import write_repairs
     from engines.trained import separate
     from engines.validation import faults
 
@@ -49,6 +50,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     separate(model)
     require_unquantized(model, "graph")
     refuse(faults(recipe, model, target))
+    write_repairs(model, recipe)
     if target == "onnxruntime" and any(layer.precision == "fp8" for layer in recipe.layers):
         raise BuildError(
             "ONNX Runtime's CPU has no FP8 kernels", where="target onnxruntime", expected="int8", fix="ask for int8"

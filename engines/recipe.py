@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,9 @@ class LayerPrecision:
 
     ``weight_scales``: for INT8 one positive scale per output channel, for FP8 a single one. ``why``: the rule or
     measurement that decided. ``input``: the value an INT8 or FP8 layer reads, whose scale is among the activations.
-    ``by_hand``: whether a user wrote or changed the entry.
+    ``bias`` takes the place of the graph's own in an INT8 layer, one number per output channel; ``rounding``: which way
+    its weights were rounded, where not to the nearest integer (`engines.ptq.carried`). ``by_hand``: whether a user
+    wrote or changed the entry.
     """
 
     name: str
@@ -40,6 +42,8 @@ class LayerPrecision:
     why: str
     weight_scales: tuple[float, ...] = ()
     input: str = ""
+    bias: tuple[float, ...] = ()
+    rounding: str = ""
     by_hand: bool = False
 
 
@@ -61,13 +65,28 @@ class ActivationScale:
 
 
 @dataclass(frozen=True)
+class Equalized:
+    """Factors by which the output channels of one node are divided, while what reads them is multiplied: the outputs of
+    the graph stay the same (`engines.ptq.equalize`). Scales and biases of the recipe are those of the graph after it.
+    """
+
+    name: str
+    factors: tuple[float, ...]
+    by_hand: bool = False
+
+
+Row = LayerPrecision | ActivationScale | Equalized
+
+
+@dataclass(frozen=True)
 class Recipe:
     """``precision`` is what was asked for, ``base`` what every node computes in that ``layers`` does not name.
 
     ``layers`` names every Conv, ConvTranspose, Gemm and MatMul, and each other node kept out of ``base``.
     ``calibration`` says where the ranges come from (``source``, ``samples``, ``method``, and ``why`` it gave these).
     ``model`` is the fingerprint of the graph it was made from (`engines.fingerprint`), empty where nobody knows;
-    ``by_hand`` whether a user changed anything but the content of an entry.
+    ``by_hand`` whether a user changed anything but the content of an entry. ``equalized``: channels that are scaled
+    before all else.
     """
 
     precision: str
@@ -77,6 +96,7 @@ class Recipe:
     calibration: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     by_hand: bool = False
+    equalized: tuple[Equalized, ...] = ()
     schema: int = SCHEMA
 
     def precision_of(self, name: str) -> str:
@@ -92,6 +112,7 @@ class Recipe:
             *(["the head"] if self.by_hand else []),
             *(f"layer {layer.name}" for layer in self.layers if layer.by_hand),
             *(f"value {activation.value}" for activation in self.activations if activation.by_hand),
+            *(f"factors of {row.name}" for row in self.equalized if row.by_hand),
         )
 
     def to_json(self) -> str:
@@ -99,10 +120,12 @@ class Recipe:
 
         What was not made by hand is sealed: its ``seal`` no longer fits once a line is edited.
         """
-        rows: dict[str, tuple[LayerPrecision | ActivationScale, ...]]
-        rows = {"layers": self.layers, "activations": self.activations}
+        rows: dict[str, tuple[Row, ...]]
+        rows = {"layers": self.layers, "activations": self.activations, "equalized": self.equalized}
         head: dict[str, Any] = {"schema": self.schema}
         head |= {name: value for name, value in vars(self).items() if name not in (*rows, "by_hand")}
+        if not self.equalized:
+            del rows["equalized"]
         names = [name_of_row(row) for group in rows.values() for row in group]
         head |= {"by_hand": True} if self.by_hand else {"seal": seal([head, names])}
         lines = [f" {json.dumps(key)}: {_dumped(value)}" for key, value in head.items()]
@@ -112,9 +135,9 @@ class Recipe:
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def name_of_row(row: LayerPrecision | ActivationScale) -> str:
+def name_of_row(row: Row) -> str:
     """The layer or value that an entry is about."""
-    return row.name if isinstance(row, LayerPrecision) else row.value
+    return row.value if isinstance(row, ActivationScale) else row.name
 
 
 def seal(content: object) -> str:
@@ -122,17 +145,18 @@ def seal(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def fields_of(row: LayerPrecision | ActivationScale) -> dict[str, Any]:
+def fields_of(row: Row) -> dict[str, Any]:
     """The fields of an entry as they are written and sealed; what is empty is left out."""
     content = {key: value for key, value in vars(row).items() if key != "by_hand" and value not in ((), "")}
-    return dict(sorted(content.items(), key=lambda item: item[0] == "weight_scales"))  # which are long, last
+    long = ("weight_scales", "bias", "rounding")
+    return dict(sorted(content.items(), key=lambda item: item[0] in long))  # those last
 
 
 def _dumped(content: object) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _written(row: LayerPrecision | ActivationScale) -> dict[str, Any]:
+def _written(row: Row) -> dict[str, Any]:
     content = fields_of(row)
     return {**content, **({"by_hand": True} if row.by_hand else {"seal": seal(content)})}
 
@@ -143,6 +167,7 @@ def recipe(
     calibration: object = None,
     budget: str | None = None,
     calibration_method: str = "auto",
+    repairs: str | Sequence[str] = (),
 ) -> Recipe:
     """Decides the precision of every layer of an FP32 graph.
 
@@ -153,17 +178,23 @@ def recipe(
     percentile (99.99), entropy, mse, or auto: for int8 what errs least at the outputs, else minmax. ``budget``: how far
     from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …): as many layers are INT8 or
     FP8 as it allows, which is searched on half of the samples and checked on the others; ``calibration["budget"]`` says
-    what was found. Raises BuildError, also where no recipe keeps the budget, or InputError where the samples are
-    unusable.
+    what was found. ``repairs``: some of ``equalize``, ``rounding``, ``biases``, or ``auto`` for all (`engines.ptq`):
+    each is kept where it lowers the error of INT8 on samples held out, and ``calibration["repairs"]`` says what was
+    measured. Raises BuildError, also where no recipe keeps the budget, or InputError where the samples are unusable.
     """
+    from engines.ptq.asked import check, parse
+
     check_precision(precision)
+    search = "" if budget is None else f"budget {budget}"
+    wanted = parse(repairs, search)
+    check(wanted, (precision,), calibration=calibration, search=search)
     if budget is not None:
         from engines.search.decide import decide_within
 
-        return decide_within(source, precision, calibration, calibration_method, budget).recipe
+        return decide_within(source, precision, calibration, calibration_method, budget, wanted).recipe
     from engines.rules import decide
 
-    return decide(source, precision, calibration, calibration_method)
+    return decide(source, precision, calibration, calibration_method, repairs=wanted)
 
 
 def check_precision(precision: str, where: str = "precision") -> None:

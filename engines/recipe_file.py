@@ -20,6 +20,7 @@ from engines.recipe import (
     PRECISIONS,
     SCHEMA,
     ActivationScale,
+    Equalized,
     LayerPrecision,
     Recipe,
     fields_of,
@@ -29,20 +30,24 @@ from engines.recipe import (
 
 AGAIN = "undo the last edit, or make the recipe again"
 
-Row = TypeVar("Row", LayerPrecision, ActivationScale)
+Row = TypeVar("Row", LayerPrecision, ActivationScale, Equalized)
 
 _TEXT, _NUMBER = (str,), (int, float)
 _LAYER: dict[str, tuple[type, ...]] = {
-    "name": _TEXT, "precision": _TEXT, "why": _TEXT, "weight_scales": (list,), "input": _TEXT
+    "name": _TEXT, "precision": _TEXT, "why": _TEXT, "weight_scales": (list,), "input": _TEXT, "bias": (list,),
+    "rounding": _TEXT,
 }  # fmt: skip
 _ACTIVATION: dict[str, tuple[type, ...]] = {
     "value": _TEXT, "scale": _NUMBER, "minimum": _NUMBER, "maximum": _NUMBER, "estimator": _TEXT
 }  # fmt: skip
+_EQUALIZED: dict[str, tuple[type, ...]] = {"name": _TEXT, "factors": (list,)}
 _HEAD: dict[str, tuple[type, ...]] = {
     "schema": (int,), "precision": _TEXT, "base": _TEXT, "calibration": (dict,), "model": _TEXT
 }  # fmt: skip
 _MARKS: dict[str, tuple[type, ...]] = {"seal": _TEXT, "by_hand": (bool,)}
-_OPTIONAL = frozenset({"why", "weight_scales", "input", "estimator", "calibration", "model", *_MARKS})
+_OPTIONAL = frozenset(
+    {"why", "weight_scales", "input", "bias", "rounding", "estimator", "calibration", "model", *_MARKS}
+)
 
 
 def write_recipe(value: Recipe, path: Path | str) -> None:
@@ -68,16 +73,19 @@ def read_recipe(path: Path | str) -> Recipe:
             fix="make it again with this version",
         )
     groups = {key: data.pop(key, None) for key in ("layers", "activations")}
+    groups["equalized"] = data.pop("equalized", [])
     if wrong := [key for key, rows in groups.items() if not isinstance(rows, list)]:
         raise _unreadable(f"has no list of {wrong[0]}", path)
     faults = list(_field_faults(data, _HEAD, ""))
     layers = tuple(_rows(groups["layers"], LayerPrecision, _LAYER, "name", faults))
     activations = tuple(_rows(groups["activations"], ActivationScale, _ACTIVATION, "value", faults))
+    equalized = tuple(_rows(groups["equalized"], Equalized, _EQUALIZED, "name", faults))
     refuse(faults, str(path))
-    names = [name_of_row(row) for group in (layers, activations) for row in group]
+    names = [name_of_row(row) for group in (layers, activations, equalized) for row in group]
     content = {key: data[key] for key in ("precision", "base")}
     content |= {"calibration": data.get("calibration", {}), "model": data.get("model", ""), "schema": SCHEMA}
-    result = Recipe(**content, layers=layers, activations=activations, by_hand=_by_hand(data, [content, names]))
+    by_hand = _by_hand(data, [content, names])
+    result = Recipe(**content, layers=layers, activations=activations, equalized=equalized, by_hand=by_hand)
     refuse(_value_faults(result), str(path))
     return result
 
@@ -99,8 +107,9 @@ def _rows(
         if found:
             continue
         given = {name: value for name, value in row.items() if name in fields}
+        given |= {name: tuple(row[name]) for name in ("weight_scales", "bias", "factors") if name in row}
         if kind is LayerPrecision:
-            given |= {"why": row.get("why", ""), "weight_scales": tuple(row.get("weight_scales", ()))}
+            given |= {"why": row.get("why", "")}
         made = kind(**given)
         yield kind(**given, by_hand=_by_hand(row, fields_of(made)))
 
@@ -138,6 +147,13 @@ def _value_faults(recipe: Recipe) -> Iterator[BuildError]:
         if wrong := [str(scale) for scale in layer.weight_scales if not _is_scale(scale)]:
             what = "a weight scale is not a positive number"
             yield _fault(f"layer {layer.name}", what, "positive numbers", ", ".join(wrong[:5]))
+        if wrong := [str(number) for number in layer.bias if not _is_number(number)]:
+            yield _fault(f"layer {layer.name}", "a bias is not a number", "finite numbers", ", ".join(wrong[:5]))
+    for row in recipe.equalized:
+        if wrong := [str(factor) for factor in row.factors if not _is_scale(factor)]:
+            yield _fault(
+                f"layer {row.name}", "a factor is not a positive number", "positive numbers", ", ".join(wrong[:5])
+            )
     for value in recipe.activations:
         where, limits = f"value {value.value}", (value.minimum, value.maximum)
         if not _is_scale(value.scale):
@@ -150,8 +166,12 @@ def _precisions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     return ((f"layer {layer.name}", layer.precision) for layer in recipe.layers)
 
 
+def _is_number(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+
+
 def _is_scale(scale: object) -> bool:
-    return isinstance(scale, int | float) and not isinstance(scale, bool) and math.isfinite(scale) and scale > 0
+    return _is_number(scale) and scale > 0  # type: ignore[operator]
 
 
 def _fault(where: str, what: str, expected: str, found: str, fix: str = AGAIN) -> BuildError:

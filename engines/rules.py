@@ -21,6 +21,8 @@ from engines.fp16 import SMALLEST_NORMAL, kept_high
 from engines.graphs import Weights, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
 from engines.lint import require_unquantized
+from engines.ptq.asked import check
+from engines.ptq.repair import repaired
 from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
 from engines.trained import grid_steps, separate
 from engines.validation import fp8_fallback, unquantizable
@@ -37,8 +39,9 @@ def decide(
     method: str = "auto",
     cache: Cache | None = None,
     say: Say = lambda _: None,
+    repairs: tuple[str, ...] = (),
 ) -> Recipe:
-    """The recipe of a graph; see `engines.recipe.recipe`.
+    """The recipe of a graph; see `engines.recipe.recipe`. Ranges in place of samples are collected for ``repairs``.
 
     FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). BF16: everything, as it has the range
     of FP32. INT8 and FP8: every Conv, Gemm and MatMul with
@@ -58,6 +61,14 @@ def decide(
     model = load(source)
     trained = separate(model)
     require_unquantized(model, "graph")
+    if repairs and trained:
+        raise BuildError(
+            "the scales are those of training, and repairs would change what it has fitted",
+            where=f"repairs {','.join(repairs)}",
+            found="a model with quantizers of its own",
+            fix="leave --repairs out",
+        )
+    check(repairs, (precision,), calibration=calibration if cache is None else cache.path)
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
         return Recipe(precision, precision, tuple(layers), model=fingerprint(model))
@@ -68,7 +79,9 @@ def decide(
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
-    ranges = calibration if isinstance(calibration, Ranges | None) else calibrated(model, calibration)
+    ranges = (
+        calibration if isinstance(calibration, Ranges | None) else calibrated(model, calibration, repairs=bool(repairs))
+    )
     if cache is not None and precision in ("fp16", "int8"):
         _require_untrained(bool(trained), cache)
         scales = cached(model, cache)
@@ -78,9 +91,16 @@ def decide(
         return _recipe(model, precision, trained.ranges(), trained.choice(), seen=ranges)
     if ranges is None or precision not in QUANTIZED:
         return _recipe(model, precision, ranges, Choice())
-    if method != "auto" or precision == "fp8":  # whose steps are relative: clipping gains nothing
+    if precision == "fp8":  # whose steps are relative: clipping gains nothing
         return _recipe(model, precision, ranges, uniform(ranges, "minmax" if method == "auto" else method))
-    return _recipe(model, precision, ranges, chosen(model, _recipe(model, precision, ranges, Choice()), ranges, say))
+
+    def decided(graph: ir.Model, seen: Ranges) -> Recipe:
+        if method != "auto":
+            return _recipe(graph, precision, seen, uniform(seen, method))
+        return _recipe(graph, precision, seen, chosen(graph, _recipe(graph, precision, seen, Choice()), seen, say))
+
+    recipe = decided(model, ranges)
+    return repaired(model, recipe, ranges, decided, repairs) if repairs else recipe
 
 
 def _require_untrained(trained: bool, cache: Cache) -> None:

@@ -46,6 +46,7 @@ def build(
     recipe: Recipe | Path | str | None = None,
     io_dtype: str | Mapping[str, str] | None = None,
     budget: str | None = None,
+    repairs: str | Sequence[str] = (),
     force: bool = False,
     quiet: bool = False,
 ) -> Bundle:
@@ -76,6 +77,8 @@ def build(
             precisions are decided as ever. Scales that it lacks are computed.
         budget: how far from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …), with
             labels beside the calibration samples where there are any (`engines.search.samples`).
+        repairs: some of ``equalize``, ``rounding``, ``biases``, or ``auto`` for all: what to try on the INT8 recipe
+            (`engines.ptq`), kept where it lowers the error on calibration samples held out.
         io_dtype: ``fp16`` (all float inputs and outputs), or by name, as ``image=uint8,scores=fp16``: the types that
             every file of the bundle takes and gives; FP32 by default. Samples for uint8 are bytes too.
         force: build even where the bundle is up to date, and use nothing that an earlier calibration kept.
@@ -87,6 +90,7 @@ def build(
     """
     from engines import cache
     from engines.build.progress import Progress
+    from engines.ptq.asked import parse
     from engines.targets.base import find
 
     chosen, given = find(target), given_recipe.read(recipe)
@@ -114,6 +118,7 @@ def build(
         given=given,
         io_dtype=io_types.parse(io_dtype),
         budget=budget or "",
+        repairs=parse(repairs, f"budget {budget}" if budget else ""),
         auto=auto,
         force=force,
         by_default=given is None and (precision is None or auto),
@@ -208,7 +213,7 @@ def _precisions(
     from engines.calibration.kept import calibrated
     from engines.rules import decide
 
-    given, ranges = asked.given, None
+    given, ranges, repairs = asked.given, None, bool(asked.repairs)
     cache = tensorrt_cache.read(asked.calibration) if tensorrt_cache.is_cache(asked.calibration) else None
     decided = [name for name in asked.precisions if given is None or name != given.precision]
     lacks = given is not None and given.needs_ranges(source.model)
@@ -219,9 +224,9 @@ def _precisions(
             with progress.bar("calibrate", data.count) as advance:
                 if data.calibration is None or asked.force:
                     samples = golden.inputs if data.calibration is None else data.calibration
-                    ranges = collect(source.model, samples, advance)
+                    ranges = collect(source.model, samples, advance, repairs=repairs)
                 else:
-                    ranges = calibrated(source.model, data.calibration, advance, said.append)
+                    ranges = calibrated(source.model, data.calibration, advance, said.append, repairs)
             notes += [f"{ranges.samples} samples, range of {len(ranges.minimum)} values", *said]
     if ranges is not None and data.calibration is not None and (note := unchanging(ranges, source.inputs)):
         progress.warn(note)
@@ -234,7 +239,11 @@ def _precisions(
                 recipe = given.completed(source.model, ranges if scales is None else scales.ranges(), target)
                 notes.append(f"{len(recipe.edits())} entries by hand in {given.origin}")
             else:
-                recipe = decide(source.model, precision, ranges, asked.calibration_method, cache, notes.append)
+                wanted = asked.repairs if precision == "int8" else ()
+                method = asked.calibration_method
+                recipe = decide(source.model, precision, ranges, method, cache, notes.append, wanted)
+            if "repairs" in recipe.calibration:
+                progress.say(f"[bold]{'repairs':<10}[/]", recipe.calibration["repairs"])
             if asked.budget and ranges is not None:
                 found = search(asked, target, source, data, ranges, recipe, made)
                 recipe = found.recipe

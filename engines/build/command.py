@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIMIT",
         help="how far from FP32 the outputs may be: top1=0.1pp, agreement=99.5%%, kl=0.01, sqnr=30dB",
     )
+    add(
+        "--repairs",
+        default="",
+        metavar="NAMES",
+        help="what to try on INT8, kept where it lowers the held-out error: equalize, rounding, biases; or auto, all",
+    )
     add("--io-dtype", metavar="TYPE", help="fp16, or by name: image=uint8,scores=fp16 (default: as in the model, fp32)")
     add("--sample", metavar="NPZ", help="real inputs for the golden pairs (default: calibration samples)")
     add("--task", default="", help="classification or regression")
@@ -79,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe=arguments.recipe,
         io_dtype=arguments.io_dtype,
         budget=arguments.budget,
+        repairs=arguments.repairs,
         force=arguments.force,
     )
     return 0

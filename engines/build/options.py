@@ -18,6 +18,7 @@ from engines.build.given import Given
 from engines.calibration.estimators import check_method
 from engines.calibration.tensorrt_cache import check_asked, is_cache, read
 from engines.kinds import is_file, is_graph, is_keras
+from engines.ptq import asked
 from engines.recipe import QUANTIZED, check_precision
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Options:
     given: Given | None = None
     io_dtype: Mapping[str, str] = field(default_factory=dict)
     budget: str = ""
+    repairs: tuple[str, ...] = ()
     auto: bool = False
     """Whether the precisions are candidates, of which the cheapest is kept."""
     force: bool = False
@@ -82,6 +84,7 @@ class Options:
             "io_dtype": self.io_dtype,
             "recipe": self.given.recipe.to_json() if self.given is not None else None,
             "budget": self.budget,
+            "repairs": self.repairs,
             "auto": self.auto,
             "custom_objects": classes,
             "gpus": [str(gpu) for gpu in gpus()] if self.target == "tensorrt" else [],  # its engines are for these
@@ -165,6 +168,13 @@ def check(options: Options) -> None:
             f"or leave it out (--precision {','.join(p for p in options.precisions if p not in QUANTIZED) or 'fp32'})",
         )
     check_method(options.calibration_method)
+    asked.check(
+        options.repairs,
+        options.precisions,
+        calibration=options.calibration,
+        search=f"budget {options.budget}" if options.budget else "",
+        given=options.given.origin if options.given is not None else "",
+    )
     if options.budget:
         _check_budget(options)
     _check_calibration(options)

@@ -31,6 +31,8 @@ GAIN = 0.2
 """Part of the noise power that a change must save: 1 dB. With less, the held-out error of our models got worse too."""
 ENOUGH = 8
 """Fewer samples than this do not tell estimators apart: all values keep min-max."""
+COMPARED = 64
+"""Samples that tell them apart well enough."""
 SAME = 0.03
 """Ranges closer than this, relative to the largest magnitude, are one."""
 UNIFORM_WORK, SINGLE_WORK = 2e11, 8e9
@@ -65,15 +67,15 @@ def choose(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Choice:
         return Choice(method="auto", why=f"min-max: only {samples} samples to compare with" if values else "")
     estimates = {name: _estimated(ranges, values, name) for name in ESTIMATORS}
     work = multiplications(model)
-    count = int(max(4, min(samples, UNIFORM_WORK // (work * len(ESTIMATORS)))))
-    replay = _Replay(model, recipe, {name: array[:count] for name, array in ranges.replay.items()})
+    count = int(max(4, min(samples, COMPARED, UNIFORM_WORK // (work * len(ESTIMATORS)))))
+    replay = Replay(model, recipe, {name: array[:count] for name, array in ranges.replay.items()})
     found = {name: replay.noise(amax) for name, amax in estimates.items()}
     best = least(found)
     names, noise = dict.fromkeys(values, best), found[best]
     if work * count * len(values) * len(ESTIMATORS) <= SINGLE_WORK:
         names, noise = _singly(replay, estimates, names, noise)
-    measured = ", ".join(f"{name} {_decibels(noise)}" for name, noise in found.items())
-    why = f"{count} samples replayed, for all values {measured}; as chosen {_decibels(noise)} dB"
+    measured = ", ".join(f"{name} {decibels(noise)}" for name, noise in found.items())
+    why = f"{count} samples replayed, for all values {measured}; as chosen {decibels(noise)} dB"
     return Choice({value: estimates[name][value] for value, name in names.items()}, names, "auto", why)
 
 
@@ -82,8 +84,8 @@ def least(found: Mapping[str, Noise]) -> str:
 
     Each is held against min-max, not against the one before it: two that differ by less than `GAIN` may both be better.
     """
-    better = [name for name in found if _better(found[name], found["minmax"])]
-    return min(better, key=lambda name: float(found[name].sum()), default="minmax")
+    good = [name for name in found if better(found[name], found["minmax"])]
+    return min(good, key=lambda name: float(found[name].sum()), default="minmax")
 
 
 def multiplications(model: ir.Model) -> float:
@@ -99,7 +101,7 @@ def _estimated(ranges: Ranges, values: Iterable[str], estimator: str) -> dict[st
 
 
 def _singly(
-    replay: _Replay, estimates: Mapping[str, Mapping[str, float]], names: dict[str, str], noise: Noise
+    replay: Replay, estimates: Mapping[str, Mapping[str, float]], names: dict[str, str], noise: Noise
 ) -> tuple[dict[str, str], Noise]:
     """Step 2: names of the estimators, value by value in the graph's order, and the noise with them."""
     for value in names:
@@ -110,20 +112,22 @@ def _singly(
             tried.append(amax[value])
             changed = {**names, value: name}
             found = replay.noise({v: estimates[n][v] for v, n in changed.items()})
-            if _better(found, noise):
+            if better(found, noise):
                 names, noise = changed, found
     return names, noise
 
 
-def _better(noise: Noise, than: Noise) -> bool:
+def better(noise: Noise, than: Noise) -> bool:
+    """Whether a change is to be kept, by the noise in each half of the samples: `GAIN` less, and more in neither."""
     return bool(noise.sum() < (1 - GAIN) * than.sum() and (noise <= than).all())
 
 
-def _decibels(noise: Noise) -> str:
+def decibels(noise: Noise) -> str:
+    """Noise relative to the signal, as the SQNR in dB."""
     return f"{-10 * np.log10(max(float(noise.mean()), 1e-30)):.1f}"
 
 
-class _Replay:
+class Replay:
     """The simulated graph, with the scales of its values as inputs, and what FP32 gives on the same samples."""
 
     def __init__(self, model: ir.Model, recipe: Recipe, samples: Mapping[str, npt.NDArray[np.generic]]) -> None:

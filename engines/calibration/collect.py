@@ -12,13 +12,14 @@ import onnx_ir as ir
 from engines.calibration.data import batches, filled, provenance
 from engines.calibration.ranges import Ranges, Seen
 from engines.graphs import compute_nodes, is_float, load, name_of
+from engines.ptq.channels import Channels
 from engines.sessions import input_specs, session
 
 MEMORY = 256 << 20
 """Bytes of intermediate values that one batch may take."""
 BATCH = 32
-REPLAYED = 64
-"""Samples that are kept for a replay, and"""
+REPLAYED, REPAIRED_ON = 64, 256
+"""Samples that are kept for a replay: to compare estimators, and to fit repairs to;"""
 REPLAYED_BYTES = 64 << 20
 """what they may take."""
 
@@ -33,16 +34,18 @@ def collect(
     progress: Progress | None = None,
     seen: Seen | None = None,
     keep: Callable[[Seen], None] | None = None,
+    repairs: bool = False,
 ) -> Ranges:
     """The range of every float value of an FP32 graph (inputs and outputs among them) over all samples.
 
-    Histograms of what products read, and some samples for a replay, are kept as well.
+    Histograms of what products read, and some samples for a replay, are kept as well; for ``repairs`` (`engines.ptq`)
+    more samples, and the range of each channel that can be scaled.
     ``source`` as `engines.graphs.load` takes it; ``samples`` as `engines.calibration.data.batches` does. ``seen``: a
     pass over the same samples that was begun before, which goes on; ``keep`` is given what was seen after each batch.
     One pass, in bounded memory. Raises InputError where samples are unusable or a value is not finite.
     """
     model = load(source)
-    seen = begin(model) if seen is None else seen
+    seen = begin(model, repairs) if seen is None else seen
     if progress is not None and seen.samples:
         progress(seen.samples)
     for inputs, values, count in replay(model, samples, seen.samples):
@@ -54,12 +57,14 @@ def collect(
     return seen.ranges(provenance(samples))
 
 
-def begin(model: ir.Model) -> Seen:
+def begin(model: ir.Model, repairs: bool = False) -> Seen:
     """A pass over samples of the model that has seen none yet."""
     sources = (node.inputs[0] for node in compute_nodes(model))
     per_sample = 4 * sum(_elements(value) for value in model.graph.inputs)
     counted = {name_of(value) for value in sources if value is not None}
-    return Seen(counted, max(2, min(REPLAYED, REPLAYED_BYTES // max(per_sample, 1))))
+    axes = {name: axis for name, (axis, _) in Channels(model).values.items()} if repairs else {}
+    most = REPAIRED_ON if repairs else REPLAYED
+    return Seen(counted, axes, max(2, min(most, REPLAYED_BYTES // max(per_sample, 1))))
 
 
 def replay(

@@ -55,12 +55,16 @@ class Histogram:
 
     def update(self, array: npt.NDArray[Any], low: float, high: float) -> None:
         """Takes in an array of finite numbers; ``low`` and ``high`` are its smallest and largest element."""
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        if self.amax:
-            self._hold(self.amax)
+        self.widen(low, high)
         step = -(-array.size // THINNED) | 1  # odd: not in step with channels or rows
         index = (np.abs(array.reshape(-1)[::step]) / np.float64(self.width)).astype(np.intp)
         self.counts += np.bincount(np.minimum(index, BINS - 1, out=index), minlength=BINS)
+
+    def widen(self, low: float, high: float) -> None:
+        """Takes note of a range that was seen elsewhere, without counting anything."""
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        if self.amax:
+            self._hold(self.amax)
 
     def _hold(self, amax: float) -> None:
         """Doubles the span until it holds a magnitude."""

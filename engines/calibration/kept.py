@@ -33,13 +33,19 @@ EVERY = 10.0
 _COMPUTES = ("python", "kerasrt", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu")
 
 
-def calibrated(source: object, samples: object, progress: Progress | None = None, say: Say = lambda _: None) -> Ranges:
+def calibrated(
+    source: object,
+    samples: object,
+    progress: Progress | None = None,
+    say: Say = lambda _: None,
+    repairs: bool = False,
+) -> Ranges:
     """`engines.calibration.collect.collect`, from what is kept where there is anything. ``say`` is told what was."""
     model = load(source)
-    key = pass_key(model, samples)
+    key = pass_key(model, samples, repairs)
     if not key:
-        return collect(model, samples, progress)
-    seen, complete = _kept(model, key, say)
+        return collect(model, samples, progress, repairs=repairs)
+    seen, complete = _kept(model, key, say, repairs)
     if complete:
         say("kept from an earlier build")
         return dataclasses.replace(seen.ranges(provenance(samples)), key=key)
@@ -71,7 +77,7 @@ def chosen(model: ir.Model, recipe: Recipe, ranges: Ranges, say: Say = lambda _:
     return choice
 
 
-def pass_key(model: ir.Model, samples: object) -> str:
+def pass_key(model: ir.Model, samples: object, repairs: bool = False) -> str:
     """The content key of a pass over the samples, hex; empty where they can be read but once. Raises InputError where a
     file cannot be read.
     """
@@ -82,17 +88,17 @@ def pass_key(model: ir.Model, samples: object) -> str:
     if any(part.endswith("?") for part in parts):
         return ""
     found = {name: version for name, version in versions().items() if name in _COMPUTES}
-    return hashlib.sha256(json.dumps(["pass", *parts, given, found, source_code()]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(["pass", repairs, *parts, given, found, source_code()]).encode()).hexdigest()
 
 
-def _kept(model: ir.Model, key: str, say: Say) -> tuple[Seen, bool]:
+def _kept(model: ir.Model, key: str, say: Say, repairs: bool) -> tuple[Seen, bool]:
     """What a pass has seen that was begun before, and whether it is all; a new one where there is none."""
     if (state := store.read(key, say)) is not None:
         with store.understood(say):
-            seen = begin(model)
+            seen = begin(model, repairs)
             seen.restore(state["seen"])
             return seen, bool(state["complete"])
-    return begin(model), False
+    return begin(model, repairs), False
 
 
 def _keeper(key: str, say: Say) -> Callable[[Seen], None]:

@@ -20,7 +20,8 @@ class Ranges:
 
     ``histograms``: of the values that products read. ``replay``: some of the samples, model inputs by name, on which
     ranges can be compared. ``same``: the model inputs that are equal in all samples, where there are several. ``key``:
-    of the kept pass that they come from (`engines.calibration.kept`), else empty.
+    of the kept pass that they come from (`engines.calibration.kept`), else empty. ``channels``, where repairs are asked
+    for: smallest and largest element of each channel, (2, channels), of values whose channels can be scaled.
     """
 
     minimum: dict[str, float]
@@ -31,6 +32,7 @@ class Ranges:
     replay: Mapping[str, Array] = field(default_factory=dict)
     same: tuple[str, ...] = ()
     key: str = ""
+    channels: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def amax(self, value: str) -> float:
         """The largest magnitude that was seen."""
@@ -43,9 +45,14 @@ class Ranges:
 
 
 class Accumulator:
-    """Accumulates `Ranges`, one batch after the other; ``counted`` names the values that get a histogram."""
+    """Accumulates `Ranges`, one batch after the other.
 
-    def __init__(self, counted: Collection[str] = ()) -> None:
+    ``counted`` names the values that get a histogram; ``axes`` those with ranges of their channels, and their axis.
+    """
+
+    def __init__(self, counted: Collection[str], axes: Mapping[str, int]) -> None:
+        self._axes = axes
+        self._channels: dict[str, npt.NDArray[np.float32]] = {}
         self._minimum: dict[str, float] = {}
         self._maximum: dict[str, float] = {}
         self._histograms = {name: Histogram() for name in counted}
@@ -75,22 +82,31 @@ class Accumulator:
             self._maximum[name] = max(high, self._maximum.get(name, high))
             if name in self._histograms:
                 self._histograms[name].update(array, low, high)
+            if name in self._axes:
+                others = tuple(axis for axis in range(array.ndim) if axis != self._axes[name])
+                found = np.stack([array.min(axis=others), array.max(axis=others)])
+                seen = self._channels.get(name, found)
+                self._channels[name] = np.stack([np.minimum(seen[0], found[0]), np.maximum(seen[1], found[1])])
         self._samples += samples
 
     def ranges(self, source: dict[str, str], replay: Mapping[str, Array], same: tuple[str, ...] = ()) -> Ranges:
         """What has been seen so far."""
         seen = {name: histogram for name, histogram in self._histograms.items() if name in self._minimum}
-        return Ranges(dict(self._minimum), dict(self._maximum), self._samples, source, seen, replay, same)
+        channels = dict(self._channels)
+        return Ranges(
+            dict(self._minimum), dict(self._maximum), self._samples, source, seen, replay, same, channels=channels
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything that it holds, for `restore`."""
         histograms = {n: histogram.state() for n, histogram in self._histograms.items() if n in self._minimum}
-        return {"minimum": self._minimum, "maximum": self._maximum, "samples": self._samples, "histograms": histograms}
+        found = {"minimum": self._minimum, "maximum": self._maximum, "samples": self._samples, "histograms": histograms}
+        return {**found, "channels": self._channels}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from that `state`."""
         self._minimum, self._maximum = dict(state["minimum"]), dict(state["maximum"])
-        self._samples = int(state["samples"])
+        self._samples, self._channels = int(state["samples"]), dict(state["channels"])
         self._histograms |= {name: Histogram.restored(one) for name, one in state["histograms"].items()}
 
 
@@ -166,8 +182,8 @@ class Seen:
     ``whole``: whether it is up to a batch, and not in the midst of one: only then a `state` can be gone on from.
     """
 
-    def __init__(self, counted: Collection[str], replayed: int) -> None:
-        self._accumulated, self._reservoir, self._repeats = Accumulator(counted), Reservoir(replayed), Repeats()
+    def __init__(self, counted: Collection[str], axes: Mapping[str, int], replayed: int) -> None:
+        self._accumulated, self._reservoir, self._repeats = Accumulator(counted, axes), Reservoir(replayed), Repeats()
         self.whole = True
 
     @property

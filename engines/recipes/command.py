@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="minmax, percentile, entropy, mse (default: auto)",
     )
+    add(
+        "--repairs",
+        default="",
+        metavar="NAMES",
+        help="to make one: equalize, rounding, biases, or auto: kept where they lower the held-out error of INT8",
+    )
     add("-o", "--output", metavar="FILE", help="write the recipe that was made; with --model, the completed one")
     add("--model", metavar="FILE", help="check the recipe against this model, and for the targets")
     add(
@@ -52,12 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Shows what there is, after making or checking it."""
     source = arguments.source
+    repairs = _repairs(arguments)
     if source is None:
         shown = _of_bundle(arguments)
     elif Path(source).suffix == ".json":
         shown = [_of_file(arguments)]
     else:
-        shown = [_made(arguments)]
+        shown = [_made(arguments, repairs)]
     if arguments.pareto:
         from engines.recipes.curves import show
 
@@ -72,6 +79,19 @@ def run(arguments: argparse.Namespace) -> int:
     for recipe, model in shown:
         _show(recipe, model)
     return 0
+
+
+def _repairs(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """What to try. Raises BuildError for --repairs where no recipe is made, and for what does not go with --pareto."""
+    from engines.ptq.asked import check, parse
+
+    source = arguments.source
+    given = "a bundle" if source is None else source if Path(source).suffix == ".json" else ""
+    search = "--pareto" if arguments.pareto else ""
+    precisions = (arguments.precision or "int8",)
+    wanted = parse(arguments.repairs, search)
+    check(wanted, precisions, calibration=arguments.calibration, search=search, given=given)
+    return wanted
 
 
 Shown = tuple[Recipe, "onnx_ir.Model | None"]
@@ -143,7 +163,7 @@ def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace
     return recipe
 
 
-def _made(arguments: argparse.Namespace) -> Shown:
+def _made(arguments: argparse.Namespace, repairs: tuple[str, ...]) -> Shown:
     from engines.recipe import recipe
     from engines.recipe_file import write_recipe
 
@@ -153,6 +173,7 @@ def _made(arguments: argparse.Namespace) -> Shown:
         arguments.precision or "int8",
         arguments.calibration,
         calibration_method=arguments.calibration_method,
+        repairs=repairs,
     )
     if arguments.output:
         write_recipe(made, arguments.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,11 @@ def rows(recipe: Recipe, model: onnx_ir.Model | None = None) -> Iterator[tuple[s
     """A row for each layer of the recipe, cells as in `HEADS`; operators are known where the model is."""
     operators = {} if model is None else {node.name: node.op_type for node in model.graph}
     scales = {activation.value: activation for activation in recipe.activations}
+    equalized = {row.name for row in recipe.equalized}
     for layer in recipe.layers:
         quantized = layer.precision in QUANTIZED
         reads = scales.get(layer.input) if quantized else None
-        why = f"by hand: {layer.why}" if layer.by_hand else layer.why
+        why = "; ".join([f"by hand: {layer.why}" if layer.by_hand else layer.why, *_repairs(layer, equalized)])
         yield (
             layer.name,
             operators.get(layer.name, ""),
@@ -40,6 +41,16 @@ def rows(recipe: Recipe, model: onnx_ir.Model | None = None) -> Iterator[tuple[s
             _weights(layer) if quantized else "",
             f"{why}; the scale of its input by hand" if reads is not None and reads.by_hand else why,
         )
+
+
+def _repairs(layer: LayerPrecision, equalized: Collection[str]) -> Iterator[str]:
+    """What was repaired of a layer."""
+    if layer.name in equalized:
+        yield "its output's channels equalized"
+    if layer.rounding:
+        yield "rounding learned"
+    if layer.bias:
+        yield "bias corrected"
 
 
 def _activation(layer: LayerPrecision, reads: ActivationScale | None) -> tuple[str, str, str]:

@@ -28,7 +28,9 @@ WORK = 1e12
 """Multiplications that a search may take (half a minute on two cores): large models are searched on fewer samples."""
 
 
-def decide_within(source: object, precision: str, calibration: object, method: str, budget: str) -> Found:
+def decide_within(
+    source: object, precision: str, calibration: object, method: str, budget: str, repairs: tuple[str, ...] = ()
+) -> Found:
     """`engines.rules.decide`, and then the cheapest recipe within the budget; see `engines.recipe.recipe`.
 
     In a floating precision there is nothing to choose: the budget is only checked.
@@ -47,8 +49,8 @@ def decide_within(source: object, precision: str, calibration: object, method: s
 
         source = convert(source)
     model = load(source)
-    ranges = calibration if isinstance(calibration, Ranges) else calibrated(model, calibration)
-    return within_budget(model, decide(model, precision, ranges, method), calibration, ranges, budget)
+    ranges = calibration if isinstance(calibration, Ranges) else calibrated(model, calibration, repairs=bool(repairs))
+    return within_budget(model, decide(model, precision, ranges, method, repairs=repairs), calibration, ranges, budget)
 
 
 def within_budget(

@@ -16,9 +16,10 @@ import onnx_ir as ir
 from deploy.npz import Array
 from engines.apply import applied
 from engines.casting import TYPES
-from engines.graphs import compute_nodes, load, weights_of
+from engines.graphs import compute_nodes, constant, load, weights_of
 from engines.logits import Logits, logits, return_values
 from engines.placement import initializer
+from engines.ptq.equalize import equalize
 from engines.recipe import Recipe
 from engines.search.groups import Group
 from engines.sessions import input_specs, session
@@ -42,6 +43,7 @@ class Switched:
         self.logits: tuple[Logits, ...] = tuple(logits(value) for value in exact.graph.outputs)
         floating = load(model)
         separate(floating)
+        equalize(floating, recipe.equalized)
         self._switches = _open(simulated, floating, recipe, groups)
         for graph in (exact, simulated):
             return_values(graph, [one.value for one in self.logits])
@@ -73,6 +75,8 @@ class Switched:
 def _open(simulated: ir.Model, floating: ir.Model, recipe: Recipe, groups: Iterable[Group]) -> dict[str, str]:
     """Adds the switches to a simulated graph, in place; returns their input names by the group's value."""
     nodes = {node.name: node for node in simulated.graph}
+    layers = {layer.name: layer for layer in recipe.layers}
+    kind = TYPES[recipe.base].numpy()
     originals = {node.name: node for node in compute_nodes(floating)}
     found: dict[str, str] = {}
     for group in groups:
@@ -83,10 +87,23 @@ def _open(simulated: ir.Model, floating: ir.Model, recipe: Recipe, groups: Itera
         for layer in group.layers:
             weights = weights_of(originals[layer])
             if weights is not None:
-                kind = TYPES[recipe.base].numpy()
                 high = initializer(simulated, f"{layer}/weight/high", weights.array.astype(kind).astype(np.float32))
                 _select(simulated, nodes[f"{layer}/weight/dequantize"], switch, high)
+            if layers[layer].bias:
+                _select_bias(simulated, nodes[layer], switch, originals[layer], kind)
     return found
+
+
+def _select_bias(model: ir.Model, node: ir.Node, switch: ir.Value, original: ir.Node, kind: npt.DTypeLike) -> None:
+    """A bias that was repaired is read only where the switch is on."""
+    low, array = node.inputs[2], constant(original.inputs[2])
+    if low is None or array is None:
+        return
+    high = initializer(model, f"{node.name}/bias/high", array.astype(kind).astype(np.float32))
+    result = ir.val(f"{node.name}/bias/or_high", ir.DataType.FLOAT, low.shape)
+    chosen = ir.node("Where", [switch, low, high], outputs=[result], name=f"{node.name}/bias/switch")
+    model.graph.insert_before(node, chosen)
+    node.replace_input_with(2, result)
 
 
 def _select(model: ir.Model, dequantize: ir.Node, switch: ir.Value, high: ir.Value | None) -> None:

@@ -10,9 +10,13 @@ import pytest
 
 import engines
 from deploy.npz import Array
+from engines.calibration.collect import collect
 from engines.graphs import load
+from engines.ptq.repair import Pipeline, Plan
+from engines.rules import decide
 from engines.search.groups import groups_of
 from engines.search.switched import Switched
+from tests.engines.ptq.nets import inputs, with_outlier
 from tests.engines.test_simulate import int8_bias
 
 
@@ -51,3 +55,19 @@ def test_quantizers_of_training_run_as_written() -> None:
     trained = load(engines.apply(one.recipe, one.model, "simulate"))
     (found,) = Switched(trained, engines.recipe(one.model, "fp32"), ()).exact(one.inputs)
     np.testing.assert_array_equal(found, one.expected)
+
+
+@pytest.mark.parametrize("high", [(), ("x",), ("relu1",), ("mean", "x")])
+def test_so_has_every_choice_of_a_repaired_recipe(high: tuple[str, ...]) -> None:
+    """A layer that is raised keeps its equalized weights, and leaves its rounding and its bias."""
+    model, samples = with_outlier(), inputs(32, 1)
+    ranges = collect(load(model), samples, repairs=True)
+    pipeline = Pipeline(load(model), lambda graph, seen: decide(graph, "int8", seen, "minmax"))
+    recipe = pipeline.make(Plan(0.5, "rounding"), ranges)
+    groups = groups_of(load(model), recipe)
+    raised = {layer for group in groups if group.value in high for layer in group.layers}
+    layers = tuple(dataclasses.replace(r, precision="fp16") if r.name in raised else r for r in recipe.layers)
+    expected = engines.simulate(dataclasses.replace(recipe, layers=layers), model, samples)
+    low = [group.value for group in groups if group.value not in high]
+    (found,) = Switched(load(model), recipe, groups).run(samples, low)
+    np.testing.assert_array_equal(found.astype(np.float32), expected["logits"])

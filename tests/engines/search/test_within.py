@@ -43,6 +43,17 @@ def test_the_hostile_layers_are_kept_high_and_no_other(run: Run) -> None:
     assert "gate" in why[GATE]
 
 
+def test_the_outlier_is_repaired_and_the_others_are_kept_high(run: Run) -> None:
+    """Equalization divides the one channel, so that the layer that reads it stays INT8 within the same budget."""
+    graph, fresh = hostile(), normal((256, 8, 8, 8), seed=9)
+    recipe = engines.recipe(graph, "int8", normal((64, 8, 8, 8)), "sqnr=30dB", "minmax", repairs="auto")
+    assert {layer.name for layer in recipe.layers if layer.precision != "int8"} == {*HUGE, "huge/relu", GATE}
+    factors = {row.name: np.array(row.factors) for row in recipe.equalized}
+    assert [name for name, row in factors.items() if row.max() > 100 * np.median(row)] == ["outlier"]
+    assert factors["outlier"].argmax() == 0
+    assert measure(run(graph, fresh)["logits"], engines.simulate(recipe, graph, fresh)["logits"]).sqnr_db > 40
+
+
 def test_what_is_predicted_is_what_is_measured(net: tuple[Any, Any, Any]) -> None:
     graph, recipe, samples = net
     found = Sensitivity(load(graph), recipe, samples, "sqnr=30dB")

@@ -1,0 +1,1 @@
+"""Better than plain post-training quantization, with numpy and ONNX Runtime alone: repairs that a recipe carries."""
