@@ -64,6 +64,9 @@ def same(found: Ranges, expected: Ranges) -> None:
     for name, array in found.replay.items():
         assert np.array_equal(array, expected.replay[name])
         assert array.dtype == expected.replay[name].dtype
+    assert found.channels.keys() == expected.channels.keys()
+    for name, limits in found.channels.items():
+        assert np.array_equal(limits, expected.channels[name])
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
@@ -101,6 +104,16 @@ def test_a_pass_made_before_is_read_and_the_model_does_not_run(
 def test_the_pass_is_that_of_collect(model: onnx.ModelProto, folder: Path) -> None:
     for _ in range(2):
         same(calibrated(model, folder), collect(model, folder))
+
+
+def test_a_pass_for_repairs_is_one_of_its_own(model: onnx.ModelProto, folder: Path) -> None:
+    calibrated(model, folder)
+    expected = collect(model, folder, repairs=True)
+    assert "stem/conv" in expected.channels
+    with pytest.raises(KeyboardInterrupt):
+        calibrated(model, folder, stopping(4), repairs=True)
+    for _ in range(2):
+        same(calibrated(model, folder, repairs=True), expected)
 
 
 @pytest.mark.parametrize("after", [1, 3, 5, 8])  # in a shard, at the end of the first, of the second, of all
