@@ -15,6 +15,7 @@ from engines import io_types
 from engines.build import given as given_recipe
 from engines.build import options as checked
 from engines.build.options import AUTO, Options
+from engines.build.output import output_folder
 from engines.recipe import QUANTIZED, Recipe
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def build(
             target by its builder's layer table, or on ONNX Runtime by the clock.
         target: tensorrt, tensorrt-rtx, onnxruntime, or ``auto``: the first of them that this machine can build for.
         calibration: real samples for INT8 and FP8: an .npz path or a folder of such, arrays by input name, or an
-            iterable of such; or for INT8 the path of a TensorRT calibration cache, whose scales are then taken.
+            iterable of such; or for INT8 the path of a TensorRT calibration cache, whose scales are then taken. INT8 of
+            a model trained with quantizers needs none.
         sample: real inputs (an .npz path or arrays by input name) for the golden pairs; else calibration samples.
         profile: batch sizes of the engines.
         shapes: sizes that Keras leaves open, by input name.
@@ -98,7 +100,7 @@ def build(
     weighed = calibration is not None and budget is not None
     names = checked.candidates(chosen, weighed) if auto else given_recipe.precisions(precision, given)
     wanted, left_out = checked.precisions(names, chosen, auto=target == "auto")
-    folder = checked.output_folder(output)
+    folder = output_folder(output)
     asked = Options(
         source=source,
         output=folder,
@@ -143,11 +145,12 @@ def build(
 
 def _build(asked: Options, target: Target, key: str, progress: Progress) -> Bundle:
     """Everything is made first and written last, so that a failure or Ctrl-C leaves no trace."""
+    from engines.build.precisions import every
     from engines.build.write import write
 
     source, data = _converted(asked, target, progress)
     golden, changes = _compared(source, data, progress)
-    made = _precisions(asked, target, source, golden, data, progress)
+    made = every(asked, target, source, golden, data, progress)
     with progress.step("write") as notes:
         manifest = write(asked, target, source, golden, data.origin, changes, made, key)
         notes.append(f"{len(manifest.artifacts)} files, {sum(a.bytes for a in manifest.artifacts) / (1 << 20):.1f} MiB")
@@ -159,7 +162,7 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
     """The FP32 graph, and the real inputs: these are held against the model before it is converted."""
     from engines.build.border import bordered
     from engines.build.data import FEW, read
-    from engines.build.source import check_labels, convert, load, require_sizes
+    from engines.build.source import check_labels, convert, load, require_calibration, require_sizes
     from engines.calibration.tensorrt_cache import is_cache
 
     with progress.step("convert") as notes:
@@ -171,6 +174,7 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
         source = convert(opened, asked)
         source, data = bordered(source, data, asked.io_dtype)
         check_labels(asked.labels, source.outputs)
+        require_calibration(asked, source.model)
         notes.append(f"{len(source.model.graph)} nodes")
         if asked.given is not None:
             asked.given.check(source.model, target)
@@ -198,71 +202,6 @@ def _compared(source: Source, data: Data, progress: Progress) -> tuple[Golden, d
         errors = parity.check(source, golden, changes)
         notes.append(f"FP32 graph equals {source.provenance['reference']} within {max(errors.values()):.1e}")
     return golden, changes
-
-
-def _precisions(
-    asked: Options, target: Target, source: Source, golden: Golden, data: Data, progress: Progress
-) -> list[Made]:
-    from engines.build.budget import search, weigh
-    from engines.build.data import unchanging
-    from engines.build.steps import make, worst
-    from engines.cached import cached
-    from engines.calibration import tensorrt_cache
-    from engines.calibration.collect import collect
-    from engines.calibration.estimators import ESTIMATORS
-    from engines.calibration.kept import calibrated
-    from engines.rules import decide
-
-    given, ranges, repairs = asked.given, None, bool(asked.repairs)
-    cache = tensorrt_cache.read(asked.calibration) if tensorrt_cache.is_cache(asked.calibration) else None
-    decided = [name for name in asked.precisions if given is None or name != given.precision]
-    lacks = given is not None and given.needs_ranges(source.model)
-    scales = None if cache is None or not (decided or lacks) else cached(source.model, cache)
-    if (asked.calibration is not None and (decided or lacks)) or "fp16" in decided:
-        with progress.step("calibrate") as notes:
-            said: list[str] = []
-            with progress.bar("calibrate", data.count) as advance:
-                if data.calibration is None or asked.force:
-                    samples = golden.inputs if data.calibration is None else data.calibration
-                    ranges = collect(source.model, samples, advance, repairs=repairs)
-                else:
-                    ranges = calibrated(source.model, data.calibration, advance, said.append, repairs)
-            notes += [f"{ranges.samples} samples, range of {len(ranges.minimum)} values", *said]
-    if ranges is not None and data.calibration is not None and (note := unchanging(ranges, source.inputs)):
-        progress.warn(note)
-    if scales is not None and scales.missing:
-        progress.warn(scales.summary())
-    made: list[Made] = []
-    for precision in asked.precisions:
-        with progress.step(precision) as notes:
-            if given is not None and precision == given.precision:
-                recipe = given.completed(source.model, ranges if scales is None else scales.ranges(), target)
-                notes.append(f"{len(recipe.edits())} entries by hand in {given.origin}")
-            else:
-                wanted = asked.repairs if precision == "int8" else ()
-                method = asked.calibration_method
-                recipe = decide(source.model, precision, ranges, method, cache, notes.append, wanted)
-            if "repairs" in recipe.calibration:
-                progress.say(f"[bold]{'repairs':<10}[/]", recipe.calibration["repairs"])
-            if asked.budget and ranges is not None:
-                found = search(asked, target, source, data, ranges, recipe, made)
-                recipe = found.recipe
-                progress.say(f"[bold]{'budget':<10}[/]", f"{asked.budget}: {found.summary()}")
-                for note in found.notes:
-                    progress.warn(note)
-            made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given, source.io))
-            notes.append(f"simulated error {worst(made[-1].simulated)}")
-            if clipped := sum(a.estimator in ESTIMATORS and a.estimator != "minmax" for a in recipe.activations):
-                notes.append(f"{clipped} ranges clipped")
-        for note in made[-1].built.details.get("notes", ()):
-            progress.warn(note)
-        if slow := made[-1].built.slow:
-            progress.warn(f"{slow}; left out (--precision {precision} builds it)" if asked.by_default else slow)
-            made = made[:-1] if asked.by_default else made
-    kept, weighed = weigh(asked, made)
-    for note in weighed:
-        progress.warn(note)
-    return kept
 
 
 def _name_current(output: Path) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.bundle import CURRENT
-from deploy.errors import BuildError, InputError, KerasrtError
+from deploy.errors import BuildError, InputError
 from deploy.gpu import gpus
-from deploy.manifest import MANIFEST, Profile
+from deploy.manifest import Profile
 from engines.build.data import check_headers
 from engines.build.given import Given
+from engines.build.output import check_output
 from engines.calibration.estimators import check_method
 from engines.calibration.tensorrt_cache import check_asked, is_cache, read
 from engines.kinds import is_file, is_graph, is_keras
@@ -23,9 +21,6 @@ from engines.recipe import QUANTIZED, check_precision
 
 if TYPE_CHECKING:
     from engines.targets.base import Target
-
-WRITTEN = (MANIFEST, "golden.npz", "model*.onnx", "recipe.*.json", "layers.*.json", "*.engine")
-"""Names of the files in a bundle."""
 
 TASKS = ("", "classification", "regression")
 
@@ -90,6 +85,12 @@ class Options:
             "gpus": [str(gpu) for gpu in gpus()] if self.target == "tensorrt" else [],  # its engines are for these
         }
 
+    def uncalibrated(self) -> tuple[str, ...]:
+        """INT8 and FP8, where they are to be decided and there is no calibration data; see `needs_calibration`."""
+        followed = self.given.precision if self.given is not None else ""
+        decided = (name for name in self.precisions if name in QUANTIZED and name != followed)
+        return tuple(decided) if self.calibration is None else ()
+
     def modules(self) -> tuple[str, ...]:
         """The ``module:Class`` names among the custom objects."""
         return () if isinstance(self.custom_objects, Mapping) else tuple(self.custom_objects or ())
@@ -130,6 +131,17 @@ def precisions(
     return possible, left_out
 
 
+def needs_calibration(precision: str, options: Options) -> BuildError:
+    """For what is `Options.uncalibrated`: FP8 always, and INT8 unless the model was trained with quantizers."""
+    return BuildError(
+        f"{precision.upper()} needs calibration data: real inputs that show the range of every activation",
+        where="calibration",
+        found="none",
+        fix="give some hundred real samples, an .npz with one array per model input (--calibration NPZ), "
+        f"or leave it out (--precision {','.join(p for p in options.precisions if p not in QUANTIZED) or 'fp32'})",
+    )
+
+
 def check(options: Options) -> None:
     """Raises BuildError or KerasrtError for what could only fail later."""
     _check_source(options.source, options.signature)
@@ -157,16 +169,8 @@ def check(options: Options) -> None:
             found=", ".join(options.labels[:5]),
             fix="--task classification, or leave the labels out",
         )
-    followed = options.given.precision if options.given is not None else ""
-    quantized = [name for name in options.precisions if name in QUANTIZED and name != followed]
-    if quantized and options.calibration is None:
-        raise BuildError(
-            f"{quantized[0].upper()} needs calibration data: real inputs that show the range of every activation",
-            where="calibration",
-            found="none",
-            fix="give some hundred real samples, an .npz with one array per model input (--calibration NPZ), "
-            f"or leave it out (--precision {','.join(p for p in options.precisions if p not in QUANTIZED) or 'fp32'})",
-        )
+    if "fp8" in options.uncalibrated():
+        raise needs_calibration("fp8", options)
     check_method(options.calibration_method)
     asked.check(
         options.repairs,
@@ -179,7 +183,7 @@ def check(options: Options) -> None:
         _check_budget(options)
     _check_calibration(options)
     check_headers(options.sample)
-    _check_output(options.output)
+    check_output(options.output)
 
 
 def _check_calibration(options: Options) -> None:
@@ -232,44 +236,3 @@ def _check_source(source: object, signature: str | None) -> None:
         raise InputError("no such file", where=str(source), expected=expected, fix="check the path")
     if signature is not None and not (is_file(source) and Path(source).is_dir()):
         raise BuildError("only a SavedModel has signatures", where=f"--signature {signature}", fix="leave it out")
-
-
-def output_folder(output: Path | str) -> Path:
-    """The folder to build into, links followed. Raises KerasrtError for the link's own name and for this folder."""
-    output = Path(output)
-    if output.name in ("", "..", CURRENT.name):
-        raise KerasrtError(
-            "a bundle cannot have this name",
-            where=f"-o {output}",
-            expected=f"a folder of its own ({CURRENT.name} is the link that names one)",
-            fix="choose another folder, such as build/name",
-        )
-    return output.resolve() if output.is_symlink() else output
-
-
-def _check_output(output: Path) -> None:
-    """The output is replaced as a whole, so it must be a bundle and nothing else, an empty folder or nothing yet."""
-    foreign = _foreign(output)
-    if foreign:
-        raise KerasrtError(
-            "is not a bundle, and building there would replace it",
-            where=str(output),
-            expected="a new folder, or an older bundle and nothing else",
-            found=", ".join(foreign[:3]),
-            fix="choose another folder, or move what is in it",
-        )
-    parent = output.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
-        raise KerasrtError("cannot be written", where=str(parent), fix="choose a folder you may write to")
-
-
-def _foreign(output: Path) -> list[str]:
-    """What lies in ``output`` and no build has put there; ``output`` itself where it is a file."""
-    if not output.is_dir():
-        return [str(output)] if output.exists() else []
-    names = sorted(item.name for item in output.iterdir())
-    if names and not (MANIFEST in names and b'"artifacts"' in (output / MANIFEST).read_bytes()):
-        return names
-    return [name for name in names if not any(fnmatch(name, pattern) for pattern in WRITTEN)]

@@ -189,6 +189,16 @@ def _require_fp32(model: onnx_ir.Model) -> None:
                 )
 
 
+def require_calibration(options: Options, model: onnx_ir.Model) -> None:
+    """Raises BuildError for INT8 without calibration data, unless the model has the scales that it was trained with."""
+    from engines.build.options import needs_calibration
+    from engines.graphs import load as copied
+    from engines.trained import separate
+
+    if options.uncalibrated() and not separate(copied(model)):
+        raise needs_calibration("int8", options)
+
+
 def check_labels(labels: Sequence[str], outputs: tuple[TensorSpec, ...]) -> None:
     """Raises BuildError where there are labels and no output has as many classes."""
     classes = {spec.name: spec.shape[-1] for spec in outputs if len(spec.shape) > 1}

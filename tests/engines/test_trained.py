@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 import engines
 from converters.convert import convert
+from deploy.errors import BuildError
 from deploy.manifest import Profile
 from deploy.npz import Array
 from engines.graphs import load
@@ -71,6 +73,18 @@ def test_a_recipe_by_hand_replaces_scales_of_the_same_names(written: onnx.ModelP
 def test_it_is_a_graph_that_tensorrt_takes(written: onnx.ModelProto) -> None:
     recipe = engines.recipe(written, "int8")
     assert problems(load(engines.apply(recipe, written)), recipe) == []
+
+
+def test_a_build_needs_no_samples(written: onnx.ModelProto, tmp_path: Path) -> None:
+    engines.build(written, tmp_path / "b", "int8", target="onnxruntime", quiet=True)
+    recipe = engines.read_recipe(tmp_path / "b" / "recipe.int8.json")
+    assert recipe.calibration["source"] == "the model's own quantizers"
+    assert "int8" in {layer.precision for layer in recipe.layers}
+
+
+def test_fp8_has_no_scales_from_training(written: onnx.ModelProto, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="FP8 needs calibration data"):
+        engines.build(written, tmp_path / "b", "fp8,int8", target="tensorrt-rtx", quiet=True)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])

@@ -65,7 +65,7 @@ def test_what_does_not_go_with_them(
     given = {"precision": "int8", "calibration": inputs(32, 1), "repairs": "auto", **options}
     with pytest.raises(BuildError, match=message):
         engines.recipe(outlier, **given)
-    with pytest.raises(BuildError, match=message if given["calibration"] else "needs calibration data"):
+    with pytest.raises(BuildError, match=message):
         engines.build(outlier, tmp_path / "b", target="onnxruntime", quiet=True, **given)
     assert not (tmp_path / "b").exists()
 
