@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src import backend, ops
 from keras.src.activations import activations
 from keras.src.backend.common import global_state
@@ -29,10 +30,11 @@ from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
+from keras.src.saving import saving_lib
 from keras.src.utils import tf_utils
 
 from converters import equation, fake_quantization, tensorflow_functions
-from converters.variables import aligned, can_share, share
+from converters.variables import aligned, can_share, is_aligned, share
 from deploy.errors import ConversionError
 
 __all__ = [
@@ -225,15 +227,28 @@ def lean_loading() -> Iterator[None]:
         convert = backend.Variable._convert_to_tensor
 
         def shared(variable: Any, value: Any, dtype: Any = None) -> Any:
-            kind = str(getattr(value, "dtype", ""))
-            if not hasattr(value, "read_direct") or kind != variable.dtype or not can_share(value.shape, kind):
-                return convert(variable, value, dtype)
-            array = aligned(value.shape, kind)
-            value.read_direct(array)
-            return share(array)
+            value = _read_from_file(value) if hasattr(value, "read_direct") else value
+            same = str(getattr(value, "dtype", "")) == variable.dtype
+            return share(value) if same and is_aligned(value) else convert(variable, value, dtype)
 
+        def entry(store: Any, key: str) -> Any:
+            dataset = saving_lib.safe_get_h5_dataset(store._h5_entry_group, key)
+            return get(store, key) if "dtype" in dataset.attrs else _read_from_file(dataset)
+
+        get = saving_lib.H5IOStore.__getitem__
         replace(backend.Variable, "_convert_to_tensor", shared)
+        replace(saving_lib.H5IOStore, "__getitem__", entry)
         yield
+
+
+def _read_from_file(dataset: Any) -> Any:
+    """An HDF5 dataset's numbers, large ones in memory that TensorFlow can share."""
+    kind = str(dataset.dtype)
+    if not can_share(dataset.shape, kind):
+        return np.array(dataset)
+    array = aligned(dataset.shape, kind)
+    dataset.read_direct(array)
+    return array
 
 
 def _zeros(initializer: Any, shape: Any, dtype: Any = None) -> Any:

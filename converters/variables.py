@@ -66,7 +66,19 @@ def aligned(shape: Sequence[int], dtype: Any) -> Array:
     count = math.prod(shape) * dtype.itemsize
     memory = np.zeros(count + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return np.asarray(memory[start : start + count].view(dtype).reshape(tuple(shape)))
+    array: Array = memory[start : start + count].view(dtype).reshape(tuple(shape)).view(_Aligned)
+    return array
+
+
+class _Aligned(np.ndarray[Any, Any]):
+    """An array from `aligned`, or a part or a result of one."""
+
+
+def is_aligned(array: Any) -> bool:
+    """Whether an array is from `aligned`, whole and large enough to `share`."""
+    if type(array) is not _Aligned or not can_share(array.shape, str(array.dtype)):
+        return False
+    return bool(array.flags.c_contiguous) and array.ctypes.data % ALIGNMENT == 0
 
 
 def share(array: Array) -> Any:

@@ -12,6 +12,7 @@ from keras import layers
 from keras.src import backend
 from keras.src.layers import layer as layer_module
 from keras.src.ops.operation import Operation
+from keras.src.saving import saving_lib
 from keras.src.utils import numerical_utils
 
 from converters import keras_internals
@@ -92,6 +93,12 @@ def test_categories_are_encoded_by_kerass_own_code_after_a_value_error() -> None
     source = inspect.getsource(numerical_utils.encode_categorical_inputs)
     assert "tf_utils.tf_encode_categorical_inputs(" in source
     assert "except ValueError:" in source
+
+
+def test_weights_of_a_file_are_read_one_by_one() -> None:
+    source = inspect.getsource(saving_lib.H5IOStore.__getitem__)
+    assert "safe_get_h5_dataset(self._h5_entry_group, key)" in source
+    assert '"dtype" in value.attrs' in source
 
 
 def test_augmentations_draw_at_inference() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from converters import keras_internals
 from converters.loading import load
-from converters.variables import ALIGNMENT, aligned, can_share, contiguous, read, share
+from converters.variables import ALIGNMENT, aligned, can_share, contiguous, is_aligned, read, share
+from tests.converters.tensorflow_only import needs_tensorflow
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int8", "int32"])
@@ -40,6 +43,30 @@ def test_memory_that_is_shared_is_aligned_and_of_large_values() -> None:
     assert not can_share(array.shape, "bfloat16")
     array[:] = 2.0
     assert float(keras.ops.sum(share(array))) == 2.0 * array.size
+
+
+def test_only_whole_aligned_arrays_are_shared() -> None:
+    array = aligned((128, 129), "float32")
+    assert is_aligned(array)
+    for other in (array[1:], array.T, array[:2], np.array(array), array.tolist()):
+        assert not is_aligned(other)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_large_weights_are_read_once_from_a_file(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into memory that the variable keeps: no copy on the way."""
+    model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(301)])
+    model.save(tmp_path / "model.keras")
+    made = []
+
+    def recorded(*arguments: Any) -> Any:
+        made.append(aligned(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(keras_internals, "aligned", recorded)
+    found = load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(read(found.layers[0].kernel), read(model.layers[0].kernel))
+    assert read(found.layers[0].kernel).ctypes.data in [array.ctypes.data for array in made]
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
