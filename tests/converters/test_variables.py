@@ -52,8 +52,8 @@ def test_only_whole_aligned_arrays_are_shared() -> None:
         assert not is_aligned(other)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_large_weights_are_read_once_from_a_file(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_tensorflow
+def test_large_weights_are_read_once_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into memory that the variable keeps: no copy on the way."""
     model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(301)])
     model.save(tmp_path / "model.keras")
