@@ -6,10 +6,15 @@ TensorRT builds strongly typed networks (the only kind from 11 on): it computes 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+from engines.bodies import bodies, inner_nodes
 from engines.graphs import constant, is_float, name_of
 from engines.placement import initializer, insert_behind
 from engines.recipe import QUANTIZED, Recipe
@@ -23,19 +28,25 @@ _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 
 
 def node_type(node: ir.Node, recipe: Recipe) -> ir.DataType:
-    """The floating type that a node computes in.
+    """The floating type that a node computes in, and what is in its bodies.
 
-    INT8 and FP8 layers compute in that of the base; FP32 is for control flow and loops, and for operators that ONNX
-    does not define for the type (Range, for one).
+    INT8 and FP8 layers compute in that of the base; FP32 is for what cannot compute in the type (`possible`).
     """
-    if any(
-        attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in node.attributes.values()
-    ):
-        return ir.DataType.FLOAT
     precision = recipe.precision_of(node.name or "")
     wanted = TYPES[recipe.base if precision in QUANTIZED else precision]
+    return wanted if possible(node, wanted) else ir.DataType.FLOAT
+
+
+def possible(node: ir.Node, wanted: ir.DataType) -> bool:
+    """Whether ONNX defines a node of the main graph, and each in its bodies, for a type (Range it does not, for one).
+
+    Not of a node in a body whose output's type nobody knows.
+    """
     version = node.graph.opset_imports.get("", 0) if node.graph is not None else 0
-    return wanted if _defined(node.domain, node.op_type, version, wanted) else ir.DataType.FLOAT
+    inner = inner_nodes(node)
+    if any(value.dtype is None for one in inner for value in one.outputs):
+        return wanted == ir.DataType.FLOAT
+    return all(_defined(one.domain, one.op_type, version, wanted) for one in (node, *inner))
 
 
 @functools.cache
@@ -63,52 +74,67 @@ def cast(model: ir.Model, recipe: Recipe) -> None:
     """Gives every node of an FP32 graph (Q/DQ already placed) the type of the recipe, in place.
 
     The graph's inputs and outputs stay as they are, FP32: a Cast follows the one and precedes the other. One Cast per
-    value and type, and none between nodes of the same type.
+    value and type, which an output shares, and none between nodes of the same type.
     """
     wanted = {name_of(value): value.dtype for value in model.graph.outputs}
     casts: dict[tuple[str, ir.DataType], ir.Value] = {}
     for node in list(model.graph):
-        kind = node_type(node, recipe)
-        for index, value in typed_inputs(node):
-            if value.dtype != kind:
-                node.replace_input_with(index, _as(model, value, kind, casts))
-        for inner in _bodies(node):
-            for index, outer in enumerate(inner.inputs):
-                if outer is not None and is_float(outer) and outer.dtype != kind and _is_of(outer, model.graph):
-                    inner.replace_input_with(index, _as(model, outer, kind, casts))
-        _set_outputs(node, kind)
+        _cast_node(model, node, node_type(node, recipe), casts)
     for index, value in enumerate(list(model.graph.outputs)):
         dtype = wanted[name_of(value)]
         if dtype is not None and value.dtype != dtype:
-            model.graph.outputs[index] = cast_output(model, value, dtype)
+            there = casts.get((name_of(value), dtype))
+            model.graph.outputs[index] = cast_output(model, value, dtype, there)
 
 
-def _bodies(node: ir.Node) -> list[ir.Node]:
-    """All nodes in the branches or the loop body of a node, at any depth: they compute in the node's type."""
-    graphs = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
-    return [inner for graph in graphs for inner in graph.all_nodes()]
-
-
-def _is_of(value: ir.Value, graph: ir.Graph) -> bool:
-    """Whether a value that a body reads is from the graph around it."""
-    maker = value.producer()
-    return maker.graph is graph if maker is not None else value.is_graph_input() and value in graph.inputs
+def _cast_node(
+    model: ir.Model, node: ir.Node, kind: ir.DataType, casts: dict[tuple[str, ir.DataType], ir.Value]
+) -> None:
+    """One node and all that is in its bodies (`engines.bodies`)."""
+    for index, value in typed_inputs(node):
+        if value.dtype != kind:
+            node.replace_input_with(index, _as(model, value, kind, casts))
+    for body in bodies(node):
+        for value in body.inputs:
+            if is_float(value):
+                value.dtype = kind
+        for inner in list(body):
+            _cast_node(model, inner, kind, casts)
+        for index, value in enumerate(list(body.outputs)):
+            if is_float(value) and value.dtype != kind:  # a constant
+                body.outputs[index] = _as(model, value, kind, casts)
+    _set_outputs(node, kind)
 
 
 def _as(
     model: ir.Model, value: ir.Value, kind: ir.DataType, casts: dict[tuple[str, ir.DataType], ir.Value]
 ) -> ir.Value:
     """The value in another type: a converted constant, or a Cast that all readers of that type share."""
+    array = constant(value)
+    if array is not None and value.graph is not model.graph:  # a body's own, which is of one type
+        value.const_value = ir.tensor(narrowed(array, kind), name=value.name)
+        value.dtype = kind
+        return value
     key = (name_of(value), kind)
     if key not in casts:
         name = f"{value.name}/{kind.short_name()}"
-        array = constant(value)
         if array is not None:
-            casts[key] = initializer(model, name, array.astype(kind.numpy()))
+            casts[key] = initializer(model, name, narrowed(array, kind))
         else:
             casts[key] = ir.val(name, kind, value.shape)
             insert_behind(model, value, [ir.node("Cast", [value], {"to": kind}, outputs=[casts[key]], name=name)])
     return casts[key]
+
+
+def narrowed(array: npt.NDArray[Any], kind: ir.DataType) -> npt.NDArray[Any]:
+    """A constant in another type. A number beyond its range becomes its largest one, and not infinite.
+
+    Where it says "never" (the score of a masked position, the bound of a Clip), it does so still.
+    """
+    if kind == ir.DataType.FLOAT or not np.issubdtype(array.dtype, np.floating):
+        return array.astype(kind.numpy())
+    largest = float(ml_dtypes.finfo(kind.numpy()).max)  # type: ignore[no-untyped-call]
+    return np.where(np.isfinite(array), np.clip(array, -largest, largest), array).astype(kind.numpy())
 
 
 def _set_outputs(node: ir.Node, kind: ir.DataType) -> None:
@@ -125,13 +151,20 @@ def _set_outputs(node: ir.Node, kind: ir.DataType) -> None:
 def _retype_constant(node: ir.Node, kind: ir.DataType) -> None:
     found = node.attributes.get("value")
     if found is not None and found.type == ir.AttributeType.TENSOR and found.as_tensor().dtype == ir.DataType.FLOAT:
-        node.attributes["value"] = ir.AttrTensor("value", ir.tensor(found.as_tensor().numpy().astype(kind.numpy())))
+        node.attributes["value"] = ir.AttrTensor("value", ir.tensor(narrowed(found.as_tensor().numpy(), kind)))
 
 
-def cast_output(model: ir.Model, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-    """A Cast back to the type of a graph output, which keeps its name; the value behind it is renamed."""
+def cast_output(model: ir.Model, value: ir.Value, dtype: ir.DataType, there: ir.Value | None = None) -> ir.Value:
+    """A Cast back to the type of a graph output, which keeps its name; the value behind it is renamed.
+
+    ``there``: what a Cast of the value to that type gives already; it becomes the output.
+    """
     name = name_of(value)
     value.name = f"{name}/{value.dtype.short_name() if value.dtype else 'inner'}"
+    maker = there.producer() if there is not None else None
+    if there is not None and maker is not None:
+        maker.name, there.name = f"{name}/output_cast", name
+        return there
     result = ir.val(name, dtype, value.shape)
     model.graph.append(ir.node("Cast", [value], {"to": dtype}, outputs=[result], name=f"{name}/output_cast"))
     return result

@@ -1,26 +1,33 @@
 """What stays in FP32 because FP16 cannot hold its numbers: too large, or so small that they become 0.
 
-Rules; 1 and 3 by the ranges that calibration saw, 2, 4 and 5 by the graph alone:
+Rules; 1 and 3 by the ranges that calibration saw, the others by the graph alone:
 1. A node that reads or writes a value seen within `HEADROOM` of FP16's maximum.
-2. A node with a constant beyond that maximum.
+2. A node with a constant beyond that maximum; but neither the score that masks a position before a Softmax (Keras has
+   -2e38) nor a bound of a Clip that no value reaches. FP16's largest number does as well there
+   (`engines.casting.narrowed`): beside scores that rule 1 allows its exponential is 0 too, and a row of masked
+   positions alone is as uniform.
 3. A node that reads or writes a value that never reached FP16's normal numbers.
 4. A node with a constant below them: a weight, a factor, or the epsilon that guards a division, a root or a logarithm,
    which would become 0 (1e-8) or lose its digits (1e-5). With an epsilon go the readers of the sum, down to the
    division or product that it guards: the sum can be as small as the epsilon, its reciprocal as large as 1e8. The same
    operations are FP32 under Keras's and NVIDIA's mixed precision ("Train With Mixed Precision": reductions,
    normalization).
-5. What lies between such nodes, where it costs no Cast more than leaving it in FP16.
+5. A branch or loop with such a constant in its body, as a whole (`engines.bodies`). Calibration sees what a loop ends
+   with, not the steps before; the simulation rounds every step.
+6. What lies between such nodes, where that makes the Casts fewer (`engines.fewest_casts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import onnx_ir as ir
 
+from engines.bodies import inner_nodes
 from engines.calibration.ranges import Ranges
-from engines.graphs import COMPUTE, constant, is_float, name_of
+from engines.fewest_casts import joined
+from engines.graphs import COMPUTE, constant, name_of
 
 MAXIMUM = 65504.0
 SMALLEST_NORMAL = 2.0**-14
@@ -36,21 +43,67 @@ _CARRIES = frozenset({
     "Transpose", "Unsqueeze",
 })  # fmt: skip
 """Operators whose result is as extreme as a bounded sum that they read."""
+_ARRANGES = frozenset({"Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_BOUNDS = {"Clip": {1: -1, 2: 1}, "Max": {0: -1, 1: -1}, "Min": {0: 1, 1: 1}}
+"""By operator the sign with which a constant input beyond all values bounds nothing."""
 
 
 def kept_high(model: ir.Model, ranges: Ranges | None) -> dict[str, str]:
     """Names of the nodes of an FP32 graph that stay in FP32 in an FP16 one, with the reason."""
-    found = {} if ranges is None else _by_range(model, ranges)
-    found |= {name: why for name, why in _by_constant(model).items() if name not in found}
-    return found | {name: why for name, why in _between(model, set(found)).items() if name not in found}
+    masked = _masked(model, ranges)
+    found = {} if ranges is None else _by_range(model, ranges, masked)
+    found = _by_constant(model.graph, masked) | found
+    for node in model.graph:
+        inside = _by_constant(inner_nodes(node), masked)
+        if inside and node.name and node.name not in found:
+            name, why = next(iter(inside.items()))
+            found[node.name] = f"{name} in its body: {why}"
+    others = sorted(joined(model, found) - found.keys())
+    return found | dict.fromkeys(others, "in FP32 for fewer Casts: it lies between operations in FP32")
 
 
-def _by_range(model: ir.Model, ranges: Ranges) -> dict[str, str]:
+def _masked(model: ir.Model, ranges: Ranges | None) -> frozenset[ir.Value]:
+    """Scores before a Softmax that a constant beyond FP16 masks, and nothing else carries beyond it: rule 2."""
+    found: set[ir.Value] = set()
+    for node in model.graph:
+        if node.op_type != "Where" or not any(_is_fill(value) for value in node.inputs[1:]):
+            continue
+        scores = _scores(node.outputs[0])
+        if scores and all(ranges is None or _below(ranges, value) for value in scores):
+            found |= scores
+    return frozenset(found)
+
+
+def _is_fill(value: ir.Value | None) -> bool:
+    array = constant(value)
+    return array is not None and array.dtype == np.float32 and array.size > 0 and float(array.max()) < -MAXIMUM
+
+
+def _scores(value: ir.Value) -> set[ir.Value]:
+    """The value and what it is arranged to, where Softmax alone reads that in the end; else nothing."""
+    found = {value}
+    if value.is_graph_output() or not value.uses():
+        return set()
+    for reader, _ in value.uses():
+        if reader.op_type == "Softmax":
+            continue
+        further = _scores(reader.outputs[0]) if reader.op_type in _ARRANGES else set()
+        if not further:
+            return set()
+        found |= further
+    return found
+
+
+def _below(ranges: Ranges, value: ir.Value) -> bool:
+    return ranges.maximum.get(name_of(value), 0.0) <= MAXIMUM / HEADROOM
+
+
+def _by_range(model: ir.Model, ranges: Ranges, masked: Collection[ir.Value]) -> dict[str, str]:
     """Rules 1 and 3."""
     found: dict[str, str] = {}
     for node in model.graph:
         for value in (*node.inputs, *node.outputs):
-            if value is None or name_of(value) not in ranges.minimum or not node.name:
+            if value is None or value in masked or name_of(value) not in ranges.minimum or not node.name:
                 continue
             amax = ranges.amax(name_of(value))
             if amax > MAXIMUM / HEADROOM:
@@ -60,13 +113,13 @@ def _by_range(model: ir.Model, ranges: Ranges) -> dict[str, str]:
     return found
 
 
-def _by_constant(model: ir.Model) -> dict[str, str]:
+def _by_constant(nodes: Iterable[ir.Node], masked: Collection[ir.Value]) -> dict[str, str]:
     """Rules 2 and 4."""
     found: dict[str, str] = {}
-    for node in model.graph:
+    for node in nodes:
         for index, value in enumerate(node.inputs):
             magnitude = _magnitude(value)
-            if magnitude > MAXIMUM:
+            if magnitude > MAXIMUM and not _stands_for_never(node, index, masked):
                 found[node.name or ""] = f"a constant of {magnitude:.5g} does not fit FP16, which ends at 65504"
             elif 0 < magnitude < SMALLEST_NORMAL and not _is_offset(node, index):
                 why = f"its constant {magnitude:.2g} is too small for FP16, whose normal numbers begin at 6.1e-05"
@@ -77,6 +130,14 @@ def _by_constant(model: ir.Model) -> dict[str, str]:
                     }
                     found = guarded | found
     return found
+
+
+def _stands_for_never(node: ir.Node, index: int, masked: Collection[ir.Value]) -> bool:
+    """Whether a constant beyond FP16's range masks a score, or bounds what is all within."""
+    if node.op_type == "Where":
+        return node.outputs[0] in masked
+    sign, array = _BOUNDS.get(node.op_type, {}).get(index), constant(node.inputs[index])
+    return sign is not None and array is not None and bool((sign * array > MAXIMUM).all())
 
 
 def _magnitude(value: ir.Value | None) -> float:
@@ -101,37 +162,3 @@ def _guarded(node: ir.Node) -> Iterator[ir.Node]:
         yield reader
         if reader.op_type in _CARRIES:
             yield from _guarded(reader)
-
-
-def _between(model: ir.Model, high: set[str]) -> dict[str, str]:
-    """Rule 5. Nodes that only FP32 nodes read, up to values that are there in FP32 anyway."""
-    found: dict[str, str] = {}
-    for node in reversed(list(model.graph)):
-        if node.name in high:
-            for value in node.inputs:
-                if value is not None and is_float(value) and (cone := _cone(value, high)):
-                    high |= cone
-                    found |= dict.fromkeys(cone, "between operations in FP32: a Cast less")
-    return found
-
-
-def _cone(value: ir.Value, high: set[str]) -> set[str]:
-    """The nodes behind a value that can join ``high`` without a new Cast; empty where one would be needed."""
-    cone: set[str] = set()
-    waiting = [value]
-    while waiting:
-        current = waiting.pop()
-        producer = current.producer()
-        if constant(current) is not None or not is_float(current):
-            continue
-        if producer is not None and (producer.name in high or producer.name in cone):
-            continue
-        if current is not value and any(reader.name in high for reader, _ in current.uses()):
-            continue  # cast to FP32 already
-        if producer is None or producer.op_type in COMPUTE or current.is_graph_output():
-            return set()
-        if any(reader.name not in high | cone for reader, _ in current.uses()):
-            return set()
-        cone.add(producer.name or "")
-        waiting += [v for v in producer.inputs if v is not None]
-    return cone

@@ -146,7 +146,10 @@ def _retype_input(model: onnx_ir.Model, value: onnx_ir.Value, kind: Any) -> None
 
 
 def _retype_output(model: onnx_ir.Model, index: int, kind: Any) -> None:
-    """Rule 2: the Cast back to FP32 that a typed graph ends in is dropped, or gives the other type."""
+    """Rule 2: the Cast back to FP32 that a typed graph ends in is dropped, or gives the other type.
+
+    It stays as it is, beside the output, where operations in FP32 read it too.
+    """
     import onnx_ir as ir
 
     from engines.casting import cast_output
@@ -156,12 +159,16 @@ def _retype_output(model: onnx_ir.Model, index: int, kind: Any) -> None:
     if last is None or last.name != f"{value.name}/output_cast":
         model.graph.outputs[index] = cast_output(model, value, kind)
         return
-    source = last.inputs[0]
+    source, read = last.inputs[0], bool(value.uses())
     if source is None or source.dtype != kind:
+        if read:
+            model.graph.outputs[index] = cast_output(model, value, kind)
+            return
         last.attributes["to"] = ir.AttrInt64("to", kind)
         value.dtype = kind
         return
-    name, value.name = value.name, f"{value.name}/dropped"
+    name, value.name = value.name, f"{value.name}/{'fp32' if read else 'dropped'}"
     model.graph.outputs[index] = source
     source.name = name
-    model.graph.remove(last, safe=True)
+    if not read:
+        model.graph.remove(last, safe=True)

@@ -148,10 +148,10 @@ def initializer(model: ir.Model, name: str, array: npt.NDArray[np.generic]) -> i
 
 
 def insert_behind(model: ir.Model, value: ir.Value, nodes: list[ir.Node]) -> None:
-    """Inserts nodes right after the one that makes ``value`` (first in the graph, for an input)."""
+    """Inserts nodes right after the one that makes ``value``, in its graph (first in the main graph, for an input)."""
     producer = value.producer()
-    if producer is not None:
-        model.graph.insert_after(producer, nodes)
+    if producer is not None and producer.graph is not None:
+        producer.graph.insert_after(producer, nodes)
     elif len(model.graph):
         model.graph.insert_before(model.graph[0], nodes)
     else:

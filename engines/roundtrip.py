@@ -10,15 +10,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from engines.casting import node_type, typed_inputs
+from engines.bodies import bodies
+from engines.casting import narrowed, node_type, typed_inputs
 from engines.graphs import constant, is_float, name_of
 from engines.placement import initializer, insert_behind
 from engines.recipe import Recipe
 
 # fmt: off
 _EXACT = frozenset((
-    "Abs", "Clip", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "Max",
-    "MaxPool", "Min", "Neg", "Pad", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Slice", "SpaceToDepth",
+    "Abs", "Clip", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "If", "Loop",
+    "Max", "MaxPool", "Min", "Neg", "Pad", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Scan", "Slice", "SpaceToDepth",
     "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
 ))
 # fmt: on
@@ -27,38 +28,53 @@ _EXACT = frozenset((
 
 def round_trip(model: ir.Model, recipe: Recipe) -> None:
     """Adds the rounding to an FP32 graph (Q/DQ already placed), in place; every value keeps its name and FP32 type."""
-    rounded: dict[tuple[str, ir.DataType], ir.Value] = {}
-    exact: set[tuple[str, ir.DataType]] = set()
+    rounding = _Rounding(model)
     for node in list(model.graph):
         kind = node_type(node, recipe)
-        if kind == ir.DataType.FLOAT:
-            continue
+        if kind != ir.DataType.FLOAT:
+            rounding.add(node, kind)
+
+
+class _Rounding:
+    """What has been rounded so far: ``rounded`` values beside their originals, ``exact`` ones need no rounding."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._rounded: dict[tuple[str, ir.DataType], ir.Value] = {}
+        self._exact: set[tuple[str, ir.DataType]] = set()
+
+    def add(self, node: ir.Node, kind: ir.DataType) -> None:
+        """Rounds what a node of that type reads and gives, and everything in its bodies."""
         for index, value in typed_inputs(node):
-            if value.dtype == ir.DataType.FLOAT and (name_of(value), kind) not in exact:
-                node.replace_input_with(index, _rounded_input(model, value, kind, rounded))
+            if value.dtype == ir.DataType.FLOAT and (name_of(value), kind) not in self._exact:
+                node.replace_input_with(index, self._input(value, kind))
         if node.op_type == "DequantizeLinear":
-            exact |= {(name_of(value), kind) for value in node.outputs}
-            continue
+            self._exact |= {(name_of(value), kind) for value in node.outputs}
+            return
+        for body in bodies(node):
+            self._exact |= {(name_of(value), kind) for value in body.inputs}
+            for inner in list(body):
+                self.add(inner, kind)
         for value in node.outputs:
             if is_float(value):
-                exact.add((name_of(value if node.op_type in _EXACT else _round_output(model, value, kind)), kind))
+                exact = value if node.op_type in _EXACT else _round_output(self._model, value, kind)
+                self._exact.add((name_of(exact), kind))
 
-
-def _rounded_input(
-    model: ir.Model, value: ir.Value, kind: ir.DataType, rounded: dict[tuple[str, ir.DataType], ir.Value]
-) -> ir.Value:
-    """A constant, graph input or result of another type as a node of that type sees it."""
-    key, name = (name_of(value), kind), f"{value.name}/rounded_to_{kind.short_name()}"
-    if key not in rounded:
+    def _input(self, value: ir.Value, kind: ir.DataType) -> ir.Value:
+        """A constant, graph input or result of another type as a node of that type sees it."""
         array = constant(value)
-        if array is not None:
-            with np.errstate(over="ignore"):
-                narrow = array.astype(kind.numpy()).astype(np.float32)
-            rounded[key] = initializer(model, name, narrow)
-        else:
-            rounded[key] = ir.val(name, ir.DataType.FLOAT, value.shape)
-            insert_behind(model, value, _casts(value, rounded[key], kind))
-    return rounded[key]
+        if array is not None and value.graph is not self._model.graph:  # a body's own, which is of one type
+            value.const_value = ir.tensor(narrowed(array, kind).astype(np.float32), name=value.name)
+            return value
+        key, name = (name_of(value), kind), f"{value.name}/rounded_to_{kind.short_name()}"
+        if key not in self._rounded:
+            if array is not None:
+                narrow = narrowed(array, kind).astype(np.float32)
+                self._rounded[key] = initializer(self._model, name, narrow)
+            else:
+                self._rounded[key] = ir.val(name, ir.DataType.FLOAT, value.shape)
+                insert_behind(self._model, value, _casts(value, self._rounded[key], kind))
+        return self._rounded[key]
 
 
 def _round_output(model: ir.Model, value: ir.Value, kind: ir.DataType) -> ir.Value:

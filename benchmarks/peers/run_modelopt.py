@@ -1,4 +1,4 @@
-"""In ModelOpt's environment: GRAPH CALIBRATION.npz METHOD OUTPUT. METHOD: max or entropy (INT8), autocast (FP16)."""
+"""In ModelOpt's environment: GRAPH CALIBRATION.npz METHOD OUTPUT. METHOD: max or entropy (INT8), autocast (FP16), autocast-io."""
 
 import sys
 
@@ -7,11 +7,12 @@ import numpy as np
 
 def main(graph: str, calibration: str, method: str, output: str) -> None:
     """Writes the quantized graph, floating where it is not INT8, as the tool makes it by default for a CPU."""
-    if method == "autocast":
+    if method.startswith("autocast"):
         import onnx
         from modelopt.onnx.autocast import convert_to_mixed_precision
 
-        model = convert_to_mixed_precision(graph, keep_io_types=True, calibration_data=calibration)
+        kept = not method.endswith("-io")
+        model = convert_to_mixed_precision(graph, keep_io_types=kept, calibration_data=calibration)
         onnx.save(model, output)
         return
     from modelopt.onnx.quantization import quantize

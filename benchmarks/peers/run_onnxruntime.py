@@ -1,4 +1,4 @@
-"""In ONNX Runtime's environment: GRAPH CALIBRATION.npz METHOD OUTPUT. METHOD: minmax, entropy, percentile, float16."""
+"""In ONNX Runtime's environment: GRAPH CALIBRATION.npz METHOD OUTPUT. METHOD: minmax, entropy, percentile, float16, float16-io."""
 
 import sys
 from pathlib import Path
@@ -11,13 +11,14 @@ BATCH = 32
 def main(graph: str, calibration: str, method: str, output: str) -> None:
     """Writes the quantized graph: static Q/DQ, symmetric, weights per channel, biases floating as TensorRT needs them.
 
-    float16: onnxconverter-common's conversion, inputs and outputs kept.
+    float16: onnxconverter-common's conversion, inputs and outputs kept; float16-io: these FP16 too.
     """
-    if method == "float16":
+    if method.startswith("float16"):
         import onnx
         from onnxconverter_common import float16
 
-        onnx.save(float16.convert_float_to_float16(onnx.load(graph), keep_io_types=True), output)
+        kept = not method.endswith("-io")
+        onnx.save(float16.convert_float_to_float16(onnx.load(graph), keep_io_types=kept), output)
         return
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -33,6 +33,7 @@ FP16 = (
     Tool("onnxconverter-common", "onnxruntime", "float16"),
     Tool("ModelOpt AutoCast", "modelopt", "autocast"),
 )
+"""With ``-io`` behind the method inputs and outputs are FP16 too."""
 PACKAGES = {
     "modelopt": ("nvidia-modelopt", "onnxruntime-gpu"),
     "onnxruntime": ("onnxruntime", "onnxconverter-common"),
