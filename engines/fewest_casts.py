@@ -1,10 +1,12 @@
 """Which nodes compute in FP32 between those that must, so that a graph has the fewest Casts: a minimum cut.
 
-A value costs one Cast where it is made in one type and read in the other, however many readers there are; a graph's
-inputs and outputs are FP32, constants cost nothing. Every node is on one of two sides:
+A value costs one Cast where it is made in one type and read in the other, however many readers there are; constants
+cost nothing. Every node is on one of two sides:
 1. FP32: what must stay high, and what ONNX does not define for the lower type.
 2. The lower type: every product (Conv, Gemm, MatMul) that need not stay high.
 3. All others are free. Of the assignments with the fewest Casts the one with the fewest nodes in FP32 is taken.
+4. What an input or output of the graph costs is left open, since both can be of either type (`engines.io_types`): so
+   nothing is in FP32 but beside what must be.
 Both costs of a value are hyperedges from its maker to its readers, each of which an auxiliary vertex turns into edges,
 so the least cost is a minimum cut (Ford and Fulkerson 1956; Lawler 1973, "Cutsets and partitions of hypergraphs").
 """
@@ -41,12 +43,9 @@ def joined(model: ir.Model, high: Collection[str], kind: ir.DataType = ir.DataTy
         for _, value in typed_inputs(node):
             if constant(value) is None:
                 readers.setdefault(value, []).append(vertices[node])
-    for value in model.graph.outputs:
-        if is_float(value):
-            readers.setdefault(value, []).append(_HIGH)
     for value, vertices_of in readers.items():
         maker = value.producer()
-        cut.value(_HIGH if maker is None else vertices[maker], vertices_of)
+        cut.value(cut.vertex() if maker is None else vertices[maker], vertices_of)
     side = cut.high_side()
     return frozenset(node.name or "" for node in free if vertices[node] in side)
 

@@ -14,7 +14,7 @@ Rules; 1 and 3 by the ranges that calibration saw, the others by the graph alone
    normalization).
 5. A branch or loop with such a constant in its body, as a whole (`engines.bodies`). Calibration sees what a loop ends
    with, not the steps before; the simulation rounds every step.
-6. What lies between such nodes, where that makes the Casts fewer (`engines.fewest_casts`).
+6. What stands beside such nodes, where that makes the Casts fewer (`engines.fewest_casts`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def kept_high(model: ir.Model, ranges: Ranges | None) -> dict[str, str]:
             name, why = next(iter(inside.items()))
             found[node.name] = f"{name} in its body: {why}"
     others = sorted(joined(model, found) - found.keys())
-    return found | dict.fromkeys(others, "in FP32 for fewer Casts: it lies between operations in FP32")
+    return found | dict.fromkeys(others, "in FP32 for fewer Casts: it stands beside operations in FP32")
 
 
 def _masked(model: ir.Model, ranges: Ranges | None) -> frozenset[ir.Value]:

@@ -36,7 +36,8 @@ _ROW = re.compile(
     r", TacticName: (.*?), StreamId: -?\d+(?:, \w+: \w+)*, Metadata: ?(.*)$"
 )
 _OPERAND = re.compile(r"\{ Name: ([^{}]*?), Dimensions: \[([^\]{}]*)\],[^{}]*?Datatype: (\w+)[^{}]*\}")
-_NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
+_NODE = re.compile(r"\[ONNX Layer: (.*?)(?: \| .*?)?\]")
+"""The node's name; of one in a branch the branch and the If follow it."""
 _ELEMENTWISE = frozenset({"kgen", "shape_call", "Reformat", "NoOp", "Constant", "signal", "wait", "jmp", "cjmp"})
 _NO_ARITHMETIC = frozenset({"Reformat", "NoOp", "Constant", "signal", "wait", "jmp", "cjmp"})
 _PRODUCT = re.compile(r"Fc|Gemm|Conv|MatMul|Dot|_gemm_")

@@ -1,4 +1,7 @@
-"""In ModelOpt's environment: GRAPH CALIBRATION.npz METHOD OUTPUT. METHOD: max or entropy (INT8), autocast (FP16), autocast-io."""
+"""In ModelOpt's environment: GRAPH CALIBRATION.npz METHOD OUTPUT.
+
+METHOD: max or entropy (INT8), autocast (FP16), autocast-io (FP16 inputs and outputs too).
+"""
 
 import sys
 

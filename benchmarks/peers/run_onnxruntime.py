@@ -1,4 +1,7 @@
-"""In ONNX Runtime's environment: GRAPH CALIBRATION.npz METHOD OUTPUT. METHOD: minmax, entropy, percentile, float16, float16-io."""
+"""In ONNX Runtime's environment: GRAPH CALIBRATION.npz METHOD OUTPUT.
+
+METHOD: minmax, entropy, percentile (INT8), float16, float16-io (FP16 inputs and outputs too).
+"""
 
 import sys
 from pathlib import Path

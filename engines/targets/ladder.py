@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx_ir
 
 from deploy.errors import BuildError
-from engines.graphs import compute_nodes
+from engines.bodies import inner_nodes
+from engines.casting import TYPES
+from engines.graphs import COMPUTE, compute_nodes
 from engines.layer_table import LayerTable, Lowered, check, lowered
 from engines.recipe import LayerPrecision, Recipe
 from engines.targets.base import Built
+
+PRECISION_OF = {kind: name for name, kind in TYPES.items()}
 
 _NODE = re.compile(r"[Cc]ould not find any implementation for node (.+?)\.?(?:\)|;|$)")
 _RANGE = re.compile(r"ForeignNode\[(.+?)\.\.\.(.+?)\]")
@@ -83,19 +87,30 @@ def _no_attention(names: Sequence[str], error: BuildError) -> BuildError:
     )
 
 
-def realised(table: LayerTable, recipe: Recipe, model: onnx_ir.Model) -> tuple[Lowered, ...]:
-    """What became of each layer that multiplies.
+def realised(table: LayerTable, recipe: Recipe, typed: onnx_ir.Model) -> tuple[Lowered, ...]:
+    """What became of each layer of the typed graph that multiplies.
 
     Raises `NoImplementation` where no kernel computes one, and BuildError where one is computed in another precision.
     """
-    layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(model)})
+    layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(typed)})
+    inside = tuple(_in_bodies(table, typed))
     try:
-        check(layers)
+        check((*layers, *inside))
     except BuildError as error:
         if missing := [layer.name for layer in layers if not layer.found]:
             raise NoImplementation(missing, error) from error
         raise
-    return layers
+    return (*layers, *inside)
+
+
+def _in_bodies(table: LayerTable, typed: onnx_ir.Model) -> Iterator[Lowered]:
+    """The products in branches and loops that a kernel tells of; those of steps that were unrolled have no name."""
+    for node in typed.graph:
+        for inner in inner_nodes(node):
+            if inner.op_type in COMPUTE and not inner.domain and inner.outputs[0].dtype is not None:
+                asked = PRECISION_OF.get(inner.outputs[0].dtype, "")
+                found = lowered(table, Recipe(asked, asked), {inner.name or "": inner.op_type})
+                yield from (layer for layer in found if layer.found)
 
 
 def _raise(recipe: Recipe, refused: NoImplementation) -> tuple[Recipe, list[str]]:

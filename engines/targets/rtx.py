@@ -75,7 +75,7 @@ class Rtx:
             "kernels": len(table.rows),
             "notes": notes,
         }
-        return Built(recipe, "engine", ".rtx.engine", built.data, table, realised(table, recipe, model), details)
+        return Built(recipe, "engine", ".rtx.engine", built.data, table, realised(table, recipe, typed), details)
 
 
 def _build_for_most(

@@ -81,7 +81,7 @@ class TensorRT:
             )
             raise read_failure(failure.reason, model, error) from failure
         table = inspect(trt, built.data)
-        layers = realised(table, recipe, model)
+        layers = realised(table, recipe, typed)
         details = {"builder": f"TensorRT {trt.__version__}", "kernels": len(table.rows), "notes": []}
         return Built(recipe, "engine", ".engine", built.data, table, layers, details)
 

@@ -132,8 +132,8 @@ def test_values_that_never_reach_normal_numbers_are_kept() -> None:
     model = g.model({"x": ["batch", 4]}, ["relu"])
     found = high(model, {"x": np.ones((2, 4), np.float32)})
     assert {"smallest", "larger"} <= set(found)
-    assert "relu" not in found
     assert "never exceeds 1e-06" in found["larger"]
+    assert "for fewer Casts" in found["relu"]  # and not by its range
 
 
 def test_constant_nodes_of_a_graph_are_typed_like_initializers(
@@ -166,3 +166,48 @@ def test_initializers_that_are_listed_as_inputs_are_none(model: onnx.ModelProto,
     recipe = engines.recipe(old, "int8", calibration=samples)
     assert recipe == engines.recipe(model, "int8", calibration=samples)
     assert [value.name for value in engines.apply(recipe, old, "tensorrt").graph.input] == ["image"]
+
+
+def test_masked_scores_stay_fp16_and_a_row_of_masked_positions_is_uniform() -> None:
+    """Keras masks by -2e38 before a Softmax; FP16's largest number does as well there."""
+    keras.utils.set_random_seed(0)
+    inputs, mask = keras.Input((6, 8), name="x"), keras.Input((6, 6), name="mask", dtype="bool")
+    model = keras.Model([inputs, mask], keras.layers.MultiHeadAttention(2, 4)(inputs, inputs, attention_mask=mask))
+    random = np.random.default_rng(0)
+    samples = {"x": random.normal(size=(8, 6, 8)).astype(np.float32), "mask": random.random((8, 6, 6)) > 0.3}
+    samples["mask"][0] = False
+    proto = convert(model)
+    recipe = engines.recipe(proto, "fp16", calibration=samples)
+    assert {layer.precision for layer in recipe.layers} == {"fp16"}
+    (found,) = engines.simulate(recipe, proto, samples).values()
+    expected = np.asarray(model([samples["x"], samples["mask"]]))
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+    typed = engines.apply(recipe, proto, "tensorrt")
+    assert sum(node.op_type == "Cast" for node in typed.graph.node) == 2
+
+
+def masked(scores: float = 1.0, *, read_otherwise: bool = False) -> onnx.ModelProto:
+    """Scores, some of which become -1e38 by Where, before a Softmax (and a Relu)."""
+    g = Graph()
+    x = g.node("Mul", ["x", g.constant("factor", np.float32(scores))], "scores")
+    mask = g.node("Greater", [x, g.constant("zero", np.float32(0))], "mask")
+    x = g.node("Where", [mask, x, g.constant("never", np.float32(-1e38))], "masked")
+    outputs = [g.node("Softmax", [g.node("Identity", [x], "copy")], "softmax")]
+    return g.model({"x": ["batch", 4]}, [*outputs, *([g.node("Relu", [x], "relu")] if read_otherwise else [])])
+
+
+def test_a_mask_that_is_read_otherwise_and_scores_beyond_fp16_stay_high() -> None:
+    x = {"x": np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)}
+    assert not high(masked(), x)
+    assert "masked" in high(masked(read_otherwise=True), x)
+    assert {"scores", "masked"} <= set(high(masked(1e5), x))
+
+
+def test_a_bound_beyond_every_number_is_kept_as_fp16s_largest() -> None:
+    g = Graph()
+    g.node("Clip", ["x", g.constant("zero", np.float32(0)), g.constant("huge", np.float32(1e30))], "clipped")
+    model = g.model({"x": ["batch", 4]}, ["clipped"])
+    assert not high(model)
+    x = np.array([[-1, 1, 60000, 65504]], np.float32)
+    (found,) = engines.simulate(engines.recipe(model, "fp16"), model, {"x": x}).values()
+    assert found.tolist() == [[0, 1, 60000, 65504]]
