@@ -93,7 +93,7 @@ def test_a_loop_that_overflows_on_the_way_is_not_finite_in_the_simulation() -> N
 
 
 def test_an_epsilon_in_a_body_keeps_it_high_and_says_so() -> None:
-    proto = _graph(lambda x: ops.fori_loop(0, 3, lambda i, y: y / (ops.abs(y) + 1e-8), x))
+    proto = _graph(lambda x: ops.fori_loop(0, 12, lambda i, y: y / (ops.abs(y) + 1e-8), x))
     recipe = engines.recipe(proto, "fp16")
     (why,) = (layer.why for layer in recipe.layers if layer.precision == "fp32" and "in its body" in layer.why)
     assert "in its body: its constant 1e-08 is too small for FP16" in why
