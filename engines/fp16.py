@@ -56,7 +56,7 @@ def kept_high(model: ir.Model, ranges: Ranges | None) -> dict[str, str]:
     for node in model.graph:
         inside = _by_constant(inner_nodes(node), masked)
         if inside and node.name and node.name not in found:
-            name, why = next(iter(inside.items()))
+            name, why = list(inside.items())[-1]
             found[node.name] = f"{name} in its body: {why}"
     others = sorted(joined(model, found) - found.keys())
     return found | dict.fromkeys(others, "in FP32 for fewer Casts: it stands beside operations in FP32")
