@@ -33,6 +33,8 @@ from engines.sessions import input_specs, output_specs, session
 Samples = Mapping[str, NDArray[Any]]
 BATCH = 256
 CAPABILITY = "SM86"
+USEFUL = 20.0
+"""SQNR in dB below which a graph is called wrong: the error is a tenth of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def _judged(kept: ir.Model, both: ir.Model | None, case: Case, exact: list[NDArr
     decisions = [(e, f) for e, f in zip(exact, found, strict=True) if e.ndim == 2 and e.shape[1] > 1]
     agreed = min((float((e.argmax(-1) == f.argmax(-1)).mean()) for e, f in decisions), default=float("nan"))
     worst = min(sqnr(f.astype(np.float64), e.astype(np.float64)) for e, f in zip(exact, found, strict=True))
-    return dataclasses.replace(judged, said=_refused(kept), sqnr=worst, agreement=agreed)
+    said = _refused(kept) if worst >= USEFUL else "wrong"
+    return dataclasses.replace(judged, said=said, sqnr=worst, agreement=agreed)
 
 
 def _outputs(model: ir.Model, inputs: Samples) -> list[NDArray[Any]]:
@@ -223,9 +226,12 @@ def _compared(found: Mapping[str, Mapping[str, Judged | str]], tool: str) -> str
     fewer = [name for name, (ours, other) in pairs.items() if ours < other]
     more = [name for name, (ours, other) in pairs.items() if ours > other]
     useless = [name for name in found if name not in pairs]
-    text = f"- Against {tool}: fewer Casts on {len(fewer)} graphs ({', '.join(fewer)}), as many on "
-    text += f"{len(pairs) - len(fewer) - len(more)}, more on {len(more)}" + (f" ({', '.join(more)})" if more else "")
-    return text + (f"; its graph is of no use on {len(useless)} ({', '.join(useless)})." if useless else ".")
+    text = f"- Against {tool}: fewer Casts on {_list(fewer)}; as many on {len(pairs) - len(fewer) - len(more)} graphs; "
+    return text + f"more on {_list(more)}; its graph is of no use (the last column says why) on {_list(useless)}."
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 if __name__ == "__main__":

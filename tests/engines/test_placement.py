@@ -176,8 +176,8 @@ def test_an_operator_without_fp16_stays_in_fp32() -> None:
     """ONNX defines Range for FP32 but not for FP16."""
     g = Graph()
     limits = [g.constant(name, np.float32(value)) for name, value in (("start", 0), ("limit", 4), ("delta", 1))]
-    g.node("Add", ["x", g.node("Range", limits, "positions")], "y")
-    graph = g.model({"x": ["batch", 4]}, ["y"])
+    y = g.node("Add", [g.gemm("x", "first", 4, 4), g.node("Range", limits, "positions")], "sum")
+    graph = g.model({"x": ["batch", 4]}, [g.gemm(y, "last", 4, 4)])
     applied = engines.apply(engines.recipe(graph, "fp16"), graph)
     onnx.checker.check_model(applied, full_check=True)
     types = {v.name: v.type.tensor_type.elem_type for v in applied.graph.value_info}
