@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from deploy.errors import BuildError
 from engines.graphs import COMPUTE, constant, is_float, name_of, weights_of
 from engines.placement import initializer, insert_behind, quantize
 from engines.recipe import Recipe
@@ -49,11 +48,17 @@ def affine(minimum: float, maximum: float) -> Affine:
 
 
 def place_edges(model: ir.Model, recipe: Recipe) -> None:
-    """Inserts u8 Q/DQ pairs into an FP32 graph in place, for INT8 layers and what lies between them."""
+    """Inserts u8 Q/DQ pairs into an FP32 graph in place, for INT8 layers and what lies between them.
+
+    The recipe is one that `engines.validation` finds no fault with: INT8 layers have constant weights, a scale for each
+    output channel, and a range for what they read.
+    """
     edges = _Edges(model, recipe)
     scales = {layer.name: layer.weight_scales for layer in recipe.layers}
     for node in list(model.graph):
         inputs = [(i, v) for i, v in enumerate(node.inputs) if v is not None and is_float(v) and constant(v) is None]
+        if node.op_type in COMPUTE:
+            inputs = inputs[:1]  # a bias that is computed stays floating
         if not edges.takes(node, [value for _, value in inputs]):
             continue
         for index, value in inputs:
@@ -80,15 +85,9 @@ class _Edges:
 
     def takes(self, node: ir.Node, inputs: list[ir.Value]) -> bool:
         """Whether the node becomes an integer kernel: an INT8 layer, or an operator that reads a quantized value."""
-        known = bool(inputs) and all(name_of(v) in self.kinds or name_of(v) in self.twin_kinds for v in inputs)
         if node.op_type in COMPUTE:
-            if self.recipe.precision_of(node.name or "") == "int8" and not known:
-                raise BuildError(
-                    "INT8, but the recipe has no range for its input",
-                    where=f"layer {node.name}",
-                    fix="make the recipe again with calibration data, or give the layer fp16",
-                )
             return self.recipe.precision_of(node.name or "") == "int8"
+        known = bool(inputs) and all(name_of(v) in self.kinds or name_of(v) in self.twin_kinds for v in inputs)
         if node.op_type not in _MOVES | _INTEGER or not known:
             return False
         if node.op_type in _INTEGER and len(inputs) != sum(is_float(value) for value in node.inputs):
@@ -136,14 +135,8 @@ class _Edges:
 
 def _quantize_weights(model: ir.Model, node: ir.Node, source: Affine, scales: tuple[float, ...]) -> None:
     """s8 weights and an INT32 bias, each with its DequantizeLinear."""
-    name = node.name or ""
     weights = weights_of(node)
-    if weights is None or node.op_type == "ConvTranspose" or len(scales) != weights.array.shape[weights.axis]:
-        raise BuildError(
-            f"this {node.op_type} cannot be INT8, or has too many or too few weight scales",
-            where=f"layer {name}",
-            fix="give the layer fp16 in the recipe, or make the recipe again",
-        )
+    assert weights is not None  # as `engines.validation` demands
     along = [1] * weights.array.ndim
     along[weights.axis] = len(scales)
     bias = _bias(node, len(scales))

@@ -24,7 +24,7 @@ from engines.lint import require_unquantized
 from engines.ptq.asked import check
 from engines.ptq.repair import repaired
 from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
-from engines.trained import grid_steps, separate
+from engines.trained import grid_steps, keep_floating, separate
 from engines.validation import fp8_fallback, unquantizable
 
 NEGLIGIBLE = 2.0**-14
@@ -44,11 +44,10 @@ def decide(
     """The recipe of a graph; see `engines.recipe.recipe`. Ranges in place of samples are collected for ``repairs``.
 
     FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). BF16: everything, as it has the range
-    of FP32. INT8 and FP8: every Conv, Gemm and MatMul with
-    constant weights but gates, over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX
-    refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included). ``cache``: gives the scales of INT8, and
-    samples then only show what FP16 cannot hold; the path of one can also stand for ``calibration``.
-    ``say`` is told where something kept from an earlier build was used.
+    of FP32. INT8 and FP8: every Conv, Gemm and MatMul with constant weights but gates, over FP16 for the rest: what is
+    not INT8 then moves half the bytes, and TensorRT-RTX refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output
+    included). ``cache``: gives the scales of INT8, and samples then only show what FP16 cannot hold; the path of one
+    can also stand for ``calibration``. ``say`` is told where something kept from an earlier build was used.
     """
     check_method(method)
     check_asked(calibration, (precision,), method, None)
@@ -61,14 +60,7 @@ def decide(
     model = load(source)
     trained = separate(model)
     require_unquantized(model, "graph")
-    if repairs and trained:
-        raise BuildError(
-            "the scales are those of training, and repairs would change what it has fitted",
-            where=f"repairs {','.join(repairs)}",
-            found="a model with quantizers of its own",
-            fix="leave --repairs out",
-        )
-    check(repairs, (precision,), calibration=calibration if cache is None else cache.path)
+    check(repairs, (precision,), calibration=calibration if cache is None else cache.path, trained=bool(trained))
     if precision in ("fp32", "bf16"):
         layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
         return Recipe(precision, precision, tuple(layers), model=fingerprint(model))
@@ -88,7 +80,8 @@ def decide(
         seen = together(scales.ranges(), ranges)
         return _recipe(model, precision, scales.ranges(), scales.choice(), seen=seen)
     if trained and precision == "int8":
-        return _recipe(model, precision, trained.ranges(), trained.choice(), seen=ranges)
+        recipe = _recipe(model, precision, trained.ranges(), trained.choice(), seen=ranges)
+        return keep_floating(recipe, model, trained)
     if ranges is None or precision not in QUANTIZED:
         return _recipe(model, precision, ranges, Choice())
     if precision == "fp8":  # whose steps are relative: clipping gains nothing

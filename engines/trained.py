@@ -8,11 +8,14 @@ whole steps. Both are what an INT8 recipe says, so they go into it and out of th
 3. An asymmetric grid (0 to 255 steps, as TensorFlow's fake quantization gives a Relu) keeps its range: TensorRT takes
    no zero point, so INT8 has half the steps for it. ONNX Runtime's unsigned kind keeps the very grid.
 4. Weights that lie on a grid keep its step, whatever made the grid (NVIDIA's and TensorFlow's quantizers, HGQ2).
-5. A layer whose input training did not quantize stays FP16: the network was not trained for more.
+5. A layer whose input training did not quantize stays FP16: the network was not trained for more. So does one whose
+   weights it left floating while it quantized those of others: TensorRT computes such a layer high as well. Where it
+   quantized no weights at all, they get scales of their own, one per output channel.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,9 +24,9 @@ import onnx_ir as ir
 
 from engines.calibration.choice import Choice
 from engines.calibration.ranges import Ranges
-from engines.graphs import constant, name_of, remove_unread
+from engines.graphs import compute_nodes, constant, name_of, remove_unread, weights_of
 from engines.placement import initializer
-from engines.recipe import INT8_MAXIMUM
+from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
 
 MOVES = frozenset({
     "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
@@ -38,11 +41,15 @@ _PROBED = 64
 
 @dataclass(frozen=True)
 class Trained:
-    """Smallest and largest number that each quantized value can stand for, and the step of its INT8 grid."""
+    """Smallest and largest number that each quantized value can stand for, and the step of its INT8 grid.
+
+    ``weights``: the names of constants that had quantizers.
+    """
 
     minimum: dict[str, float] = field(default_factory=dict)
     maximum: dict[str, float] = field(default_factory=dict)
     step: dict[str, float] = field(default_factory=dict)
+    weights: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return bool(self.step)
@@ -63,7 +70,7 @@ def separate(model: ir.Model) -> Trained:
     found = Trained()
     for node in list(model.graph):
         if node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None:
-            _unfold(model, node)
+            _unfold(model, node, found)
     for node in list(model.graph):
         if node.op_type == "QuantizeLinear":
             _take_out(model, node, found)
@@ -71,6 +78,33 @@ def separate(model: ir.Model) -> Trained:
     if found:
         carry(model, found, MOVES | {"Relu"})
     return found
+
+
+def keep_floating(recipe: Recipe, model: ir.Model, found: Trained) -> Recipe:
+    """Rule 5 for weights: an INT8 recipe without the layers whose weights training left floating."""
+    quantized = {node.name for node in compute_nodes(model) if _is_quantized(node, found)}
+    if not quantized:
+        return recipe
+    why = "its weights were not quantized in training"
+    layers = (
+        LayerPrecision(layer.name, recipe.base, why)
+        if layer.precision == "int8" and layer.name not in quantized
+        else layer
+        for layer in recipe.layers
+    )
+    return dataclasses.replace(recipe, layers=tuple(layers))
+
+
+def _is_quantized(node: ir.Node, found: Trained) -> bool:
+    """Whether a node's weights had a quantizer, or lie on a grid."""
+    weights = weights_of(node)
+    if weights is None:
+        return False
+    value = node.inputs[weights.index]
+    if value is not None and name_of(value) in found.weights:
+        return True
+    channels = np.moveaxis(weights.array, weights.axis, 0).reshape(weights.array.shape[weights.axis], -1).any(axis=1)
+    return bool((grid_steps(weights.array, weights.axis) > 0)[channels].all())
 
 
 def grid_steps(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
@@ -92,7 +126,7 @@ def _whole(multiples: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return np.asarray((np.abs(multiples - np.rint(multiples)) <= ON_GRID).all(axis=1))
 
 
-def _unfold(model: ir.Model, node: ir.Node) -> None:
+def _unfold(model: ir.Model, node: ir.Node, found: Trained) -> None:
     """A quantized constant as floating numbers."""
     integers, scale = constant(node.inputs[0]), constant(node.inputs[1])
     zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
@@ -106,6 +140,7 @@ def _unfold(model: ir.Model, node: ir.Node) -> None:
     value = initializer(model, f"{output.name}/floating", floats.astype(np.float32))
     output.replace_all_uses_with(value)
     model.graph.remove(node, safe=True)
+    found.weights.add(name_of(value))
 
 
 def _take_out(model: ir.Model, node: ir.Node, found: Trained) -> None:
@@ -130,6 +165,8 @@ def _take_out(model: ir.Model, node: ir.Node, found: Trained) -> None:
         found.step[name] = step if symmetric else max(-low, high) / INT8_MAXIMUM
     source = node.inputs[0] if weight else value
     assert source is not None
+    if weight:
+        found.weights.add(name_of(source))
     for reader in readers:
         output = reader.outputs[0]
         if output.is_graph_output():

@@ -129,6 +129,7 @@ def _of_names(recipe: Recipe, model: ir.Model) -> Iterator[BuildError]:
     layers = Counter(layer.name for layer in recipe.layers)
     entries = [*(f"layer {name}" for name, count in layers.items() if count > 1)]
     entries += [f"value {name}" for name, n in Counter(a.value for a in recipe.activations).items() if n > 1]
+    entries += [f"factors of {name}" for name, n in Counter(row.name for row in recipe.equalized).items() if n > 1]
     for where in entries:
         yield _fault(where, "the recipe has more than one entry for it", "one", "several", "leave one of them")
     nodes = {node.name for node in model.graph}

@@ -37,12 +37,18 @@ def parse(repairs: str | Sequence[str] | None, search: str = "") -> tuple[str, .
 
 
 def check(
-    repairs: tuple[str, ...], precisions: Sequence[str], *, calibration: object, search: str = "", given: str = ""
+    repairs: tuple[str, ...],
+    precisions: Sequence[str],
+    *,
+    calibration: object,
+    search: str = "",
+    given: str = "",
+    trained: bool = False,
 ) -> None:
     """Raises BuildError where repairs cannot be had.
 
     ``precisions``: what is made. ``search``: what else chooses precisions, a budget or a curve, with its name.
-    ``given``: the recipe that is followed, or shown, in place of deciding.
+    ``given``: the recipe that is followed, or shown, in place of deciding. ``trained``: the model has quantizers.
     """
     if not repairs:
         return
@@ -68,6 +74,13 @@ def check(
             where=where,
             found=search,
             fix=f"--repairs {','.join(SEARCHED)}, or leave out one of both",
+        )
+    if trained:
+        raise BuildError(
+            "the scales are those of training, and repairs would change what it has fitted",
+            where=where,
+            found="a model with quantizers of its own",
+            fix="leave --repairs out",
         )
     if calibration is None or is_cache(calibration):
         raise BuildError(

@@ -224,6 +224,19 @@ def test_a_gemm_bias_of_any_shape_is_taken_on_onnxruntime(
     assert np.abs(run(applied, x)["dense"] - run(graph, x)["dense"]).max() < 0.2
 
 
+def test_a_bias_that_is_computed_needs_no_range_and_stays_floating(run: Callable[..., dict[str, Array]]) -> None:
+    g = Graph()
+    w = g.constant("w", g.random.normal(size=(6, 4)).astype(np.float32))
+    g.node("Gemm", ["x", w, g.node("Relu", ["b"], "relu")], "dense")
+    graph = g.model({"x": [5, 6], "b": [5, 4]}, ["dense"])
+    x = {name: g.random.normal(size=(5, n)).astype(np.float32) for name, n in (("x", 6), ("b", 4))}
+    recipe = engines.recipe(graph, calibration=x)
+    alone = dataclasses.replace(recipe, activations=tuple(a for a in recipe.activations if a.value == "x"))
+    applied = engines.apply(alone, graph, "onnxruntime")
+    assert producers(applied)[nodes(applied)["dense"].input[2]].op_type == "Relu"
+    assert np.abs(run(applied, x)["dense"] - run(graph, x)["dense"]).max() < 0.1
+
+
 def test_layers_inside_the_graphs_own_functions_are_in_the_recipe() -> None:
     g = Graph()
     w = g.constant("w", g.random.normal(size=(4, 4, 1, 1)).astype(np.float32))

@@ -121,6 +121,34 @@ def test_a_scale_holds_behind_a_pooling() -> None:
     assert found.precision_of("conv") == "int8"
 
 
+def _both(weights: tuple[str, ...], zero: int, dtype: type) -> engines.Recipe:
+    """The INT8 recipe of two convolutions that read one quantized value; the weights of those named are quantized."""
+    g = Graph()
+    grid = [g.constant("scale", np.float32(0.02)), g.constant("zero", np.int8(0))]
+    x = g.node("DequantizeLinear", [g.node("QuantizeLinear", ["x", *grid], "q"), *grid], "dq")
+    for name in ("first", "second"):
+        w = g.constant(f"{name}/w", g.random.normal(size=(4, 3, 3, 3)).astype(np.float32))
+        if name in weights:
+            own = [g.constant(f"{name}/scale", np.float32(0.013)), g.constant(f"{name}/zero", np.asarray(zero, dtype))]
+            w = g.node("DequantizeLinear", [g.node("QuantizeLinear", [w, *own], f"{name}/q"), *own], f"{name}/dq")
+        g.node("Conv", [x, w], name)
+    return engines.recipe(g.model({"x": ["batch", 3, 8, 8]}, ["first", "second"]), "int8")
+
+
+@pytest.mark.parametrize(("zero", "dtype"), [(0, np.int8), (100, np.uint8)])  # 155 steps up: too many for a grid
+def test_weights_that_training_left_floating_stay_so(zero: int, dtype: type) -> None:
+    layers = {layer.name: layer for layer in _both(("first",), zero, dtype).layers}
+    assert layers["first"].precision == "int8"
+    assert layers["second"].precision == "fp16"
+    assert layers["second"].why == "its weights were not quantized in training"
+
+
+def test_where_training_quantized_no_weights_they_get_scales() -> None:
+    layers = _both((), 0, np.int8).layers
+    assert [layer.precision for layer in layers] == ["int8", "int8"]
+    assert len(layers[0].weight_scales) == 4
+
+
 def test_a_cut_at_127_steps_goes_with_its_pair() -> None:
     graph = load(_pairs(0.02, 0, np.int8, cut=True))
     assert "relu" in separate(graph).step

@@ -114,6 +114,8 @@ def test_what_does_not_fit_is_refused(outlier: onnx.ModelProto, repaired: Recipe
         engines.apply(edited(repaired, "conv1", weight_scales=scales), outlier)
     with pytest.raises(BuildError, match=r"layer conv1: the recipe has a bias that does not fit(.|\n)*expected: 8"):
         engines.apply(edited(repaired, "conv1", bias=(0.5,)), outlier)
+    with pytest.raises(BuildError, match="factors of conv1: the recipe has more than one entry for it"):
+        engines.apply(dataclasses.replace(repaired, equalized=(*repaired.equalized, repaired.equalized[0])), outlier)
     factors = dataclasses.replace(repaired.equalized[0], factors=(2.0,))
     with pytest.raises(BuildError, match=r"layer conv1: .*equalization does not fit"):
         engines.apply(dataclasses.replace(repaired, equalized=(factors,)), outlier)
