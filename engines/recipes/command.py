@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.arguments import add_model_arguments, parse_shapes
+from converters.arguments import add_model_arguments
 from deploy.errors import BuildError
 from engines.recipe import Recipe
+from engines.recipes import making
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="to make one: equalize, rounding, biases, or auto: kept where they lower the held-out error of INT8",
     )
+    add(
+        "--budget",
+        metavar="LIMIT",
+        help="how far from FP32 the outputs may be, as for kerasrt build: top1=0.1pp, agreement=99.5%%, kl=0.01, "
+        "sqnr=30dB; searched without building",
+    )
     add("-o", "--output", metavar="FILE", help="write the recipe that was made; with --model, the completed one")
     add("--model", metavar="FILE", help="check the recipe against this model, and for the targets")
     add(
@@ -50,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show what 8 bits save against what they do to the outputs, by samples of "
         "--calibration, in place of the layers",
     )
-    add("--target", metavar="NAME", help="check for this target alone (default: each that this machine can build for)")
+    add(
+        "--target",
+        metavar="NAME",
+        help="check for this target alone (default: each that this machine can build for); with --pareto, build each "
+        "point for it and show what the builder made of it",
+    )
     add_model_arguments(parser)
     add("--json", action="store_true", help="print what the table shows as JSON")
 
@@ -58,17 +70,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Shows what there is, after making or checking it."""
     source = arguments.source
-    repairs = _repairs(arguments)
+    repairs = making.check(arguments)
     if source is None:
         shown = _of_bundle(arguments)
     elif Path(source).suffix == ".json":
         shown = [_of_file(arguments)]
     else:
-        shown = [_made(arguments, repairs)]
+        shown = [making.make(arguments, repairs, _console())]
     if arguments.pareto:
         from engines.recipes.curves import show
 
-        show(shown, arguments.calibration, _console(), arguments.json)
+        show(shown, arguments.calibration, _console(), arguments.json, arguments.target)
         return 0
     if arguments.json:
         from engines.recipes.table import as_json
@@ -79,19 +91,6 @@ def run(arguments: argparse.Namespace) -> int:
     for recipe, model in shown:
         _show(recipe, model)
     return 0
-
-
-def _repairs(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """What to try. Raises BuildError for --repairs where no recipe is made, and for what does not go with --pareto."""
-    from engines.ptq.asked import check, parse
-
-    source = arguments.source
-    given = "a bundle" if source is None else source if Path(source).suffix == ".json" else ""
-    search = "--pareto" if arguments.pareto else ""
-    precisions = (arguments.precision or "int8",)
-    wanted = parse(arguments.repairs, search)
-    check(wanted, precisions, calibration=arguments.calibration, search=search, given=given)
-    return wanted
 
 
 Shown = tuple[Recipe, "onnx_ir.Model | None"]
@@ -134,7 +133,7 @@ def _of_file(arguments: argparse.Namespace) -> Shown:
 
     recipe = read_recipe(arguments.source)
     if arguments.model is not None:
-        model = _load(arguments, arguments.model)
+        model = making.graph_of(arguments, arguments.model)
         recipe = _checked(recipe, model, arguments)
         if arguments.output:
             write_recipe(recipe, arguments.output)
@@ -161,36 +160,6 @@ def _checked(recipe: Recipe, model: onnx_ir.Model, arguments: argparse.Namespace
     recipe = complete(recipe, model, ranges)
     refuse(of_targets(recipe, model, arguments.target), arguments.source)
     return recipe
-
-
-def _made(arguments: argparse.Namespace, repairs: tuple[str, ...]) -> Shown:
-    from engines.recipe import recipe
-    from engines.recipe_file import write_recipe
-
-    model = _load(arguments, arguments.source)
-    made = recipe(
-        model,
-        arguments.precision or "int8",
-        arguments.calibration,
-        calibration_method=arguments.calibration_method,
-        repairs=repairs,
-    )
-    if arguments.output:
-        write_recipe(made, arguments.output)
-    return made, model
-
-
-def _load(arguments: argparse.Namespace, path: str) -> onnx_ir.Model:
-    """The FP32 graph of a model file."""
-    from engines import graphs
-
-    if Path(path).suffix == ".onnx" and arguments.signature is None:
-        return graphs.load(path)
-    from converters.convert import convert_model
-    from converters.loading import load
-
-    model = load(path, arguments.custom_objects, trust_lambda=arguments.trust_lambda, signature=arguments.signature)
-    return graphs.load(convert_model(model, shapes=parse_shapes(arguments.shapes)).model)
 
 
 def _console() -> Console:

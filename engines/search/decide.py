@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -20,9 +21,12 @@ from engines.rules import decide
 from engines.search.budget import parse
 from engines.search.cost import Cost
 from engines.search.groups import groups_of
-from engines.search.pareto import Point, curve
+from engines.search.pareto import Point, curve, realised_curve
 from engines.search.samples import FEWEST, SAMPLES, evaluation
 from engines.search.within import ROUNDS, Found, within
+
+if TYPE_CHECKING:
+    from engines.targets.base import Target
 
 WORK = 1e12
 """Multiplications that a search may take (half a minute on two cores): large models are searched on fewer samples."""
@@ -66,10 +70,16 @@ def within_budget(
     return within(model, recipe, samples, budget, costs, describe(calibration))
 
 
-def curve_of(model: ir.Model, recipe: Recipe, calibration: str | Path) -> tuple[Point, ...]:
-    """The curve from ``recipe`` up (`engines.search.pareto.curve`), on samples of an .npz file or a folder of such."""
+def curve_of(
+    model: ir.Model, recipe: Recipe, calibration: str | Path, target: Target | None = None
+) -> tuple[Point, ...]:
+    """The curve from ``recipe`` up (`engines.search.pareto.curve`), on samples of an .npz file or a folder of such.
+
+    ``target``: what its builder makes of each point is added.
+    """
     samples = evaluation(model, calibration, Ranges({}, {}, 0), _most(model, recipe))
-    return curve(model, recipe, samples, where=describe(calibration))
+    points = curve(model, recipe, samples, where=describe(calibration))
+    return points if target is None else realised_curve(model, recipe, points, target)
 
 
 def _most(model: ir.Model, recipe: Recipe) -> int:

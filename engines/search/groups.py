@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from engines.graphs import compute_nodes, elements, load, name_of, products, weights_of
-from engines.recipe import QUANTIZED, Recipe
+from engines.recipe import QUANTIZED, LayerPrecision, Recipe
 from engines.trained import separate
 
 
@@ -48,6 +49,15 @@ def groups_of(model: ir.Model, recipe: Recipe) -> tuple[Group, ...]:
         if recipe.precision_of(node.name or "") in QUANTIZED and node.inputs[0] is not None:
             together.setdefault(name_of(node.inputs[0]), []).append(node)
     return tuple(_group(value, nodes) for value, nodes in together.items())
+
+
+def chosen(recipe: Recipe, groups: Iterable[Group], low: Collection[str], why: str) -> Recipe:
+    """The recipe with the groups of these values in 8 bits and all others in its base, for the reason ``why``."""
+    high = {name for group in groups if group.value not in low for name in group.layers}
+    layers = tuple(
+        LayerPrecision(layer.name, recipe.base, why) if layer.name in high else layer for layer in recipe.layers
+    )
+    return dataclasses.replace(recipe, layers=layers)
 
 
 def _group(value: str, nodes: Iterable[ir.Node]) -> Group:

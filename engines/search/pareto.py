@@ -1,20 +1,32 @@
-"""The curve of what 8 bits save against what they do to the outputs: the best recipe for each of many budgets."""
+"""The curve of what 8 bits save against what they do to the outputs: the best recipe for each of many budgets.
+
+Costs are nominal or realised (`engines.search.cost`); `realised_curve` builds the recipe of every point for a target
+and adds what its builder made of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
+from deploy.errors import BuildError
+from deploy.manifest import Profile
 from engines.recipe import Recipe
-from engines.search.cost import Cost, nominal
+from engines.search.cost import Cost, moved, nominal, total
+from engines.search.groups import chosen, groups_of
 from engines.search.knapsack import choose
 from engines.search.samples import Evaluation
 from engines.search.sensitivity import HELD_OUT, SEARCHED, Sensitivity
 
+if TYPE_CHECKING:
+    from engines.targets.base import Target
+
+PROFILE = Profile()
 POINTS = 16
 """Budgets along the curve, in even steps of dB between all layers in 8 bits and none."""
 BAR = 24
@@ -24,7 +36,7 @@ BAR = 24
 class Point:
     """One recipe: ``low``, the values of its groups in 8 bits; ``cost``, a part of what it costs all high; ``sqnr``, in
     dB at the worst output, measured on samples held out, and as ``predicted`` from the others; ``layers`` in 8 bits;
-    ``last``: the layer that is noisiest among those.
+    ``last``: the layer that is noisiest among those. ``realised``: of the engine, where one was built.
     """
 
     low: frozenset[str]
@@ -33,6 +45,18 @@ class Point:
     predicted: float
     layers: int
     last: str
+    realised: Realised | None = None
+
+
+@dataclass(frozen=True)
+class Realised:
+    """By an engine's layer table: ``kernels``; ``moved``, bytes of their operands; ``cost``, these and the launches
+    (`engines.search.cost.total`), a part of what it is with all groups high.
+    """
+
+    kernels: int
+    moved: int
+    cost: float
 
 
 def curve(
@@ -59,20 +83,50 @@ def curve(
     return _best(_point(found, costs, low) for low in choices)
 
 
+def realised_curve(
+    model: ir.Model, recipe: Recipe, points: Sequence[Point], target: Target, profile: Profile = PROFILE
+) -> tuple[Point, ...]:
+    """The points with what ``target`` makes of each. Raises BuildError where its builder gives no table of layers."""
+    groups, batch = groups_of(model, recipe), profile.optimum
+    tables = {}
+    for low in dict.fromkeys((frozenset[str](), *(point.low for point in points))):
+        built = target.build(model, chosen(recipe, groups, low, "high at this point of the curve"), profile)
+        if built.table is None:
+            raise BuildError(
+                "gives no table of layers, so that nothing is known of what it makes of a recipe",
+                where=f"--target {target.name}",
+                expected="tensorrt-rtx, or tensorrt on a GPU",
+                fix="choose one of these, or leave --target out: the cost is nominal then",
+            )
+        tables[low] = built.table
+    whole = total(tables[frozenset()], batch)
+    return tuple(
+        dataclasses.replace(
+            point,
+            realised=Realised(len(found.rows), moved(found, batch), total(found, batch) / whole),
+        )
+        for point in points
+        for found in (tables[point.low],)
+    )
+
+
 def table(points: Iterable[Point]) -> Any:
     """The curve as a `rich.table.Table`, with a bar for each SQNR."""
     from rich.table import Table
 
+    rows = list(points)
+    built = all(point.realised is not None for point in rows)
     result = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("cost", "SQNR", "predicted", "8-bit layers"):
+    for head in ("cost", "SQNR", "predicted", "8-bit layers", *(("kernels", "moved", "built cost") if built else ())):
         result.add_column(head, justify="right", no_wrap=True)
     result.add_column("", no_wrap=True)
     result.add_column("noisiest of them", no_wrap=True)
-    rows = list(points)
     most = max(point.sqnr for point in rows)
     for point in rows:
         bar = "█" * max(1, round(BAR * point.sqnr / most))
-        figures = (f"{100 * point.cost:.0f}%", f"{point.sqnr:.1f} dB", f"{point.predicted:.1f} dB", str(point.layers))
+        figures = [f"{100 * point.cost:.0f}%", f"{point.sqnr:.1f} dB", f"{point.predicted:.1f} dB", str(point.layers)]
+        if (found := point.realised) is not None:
+            figures += [str(found.kernels), f"{found.moved / 2**20:.2f} MiB", f"{100 * found.cost:.0f}%"]
         result.add_row(*figures, bar, point.last.replace("[", "\\["))
     return result
 

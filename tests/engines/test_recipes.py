@@ -165,6 +165,62 @@ def test_the_curve_of_a_model_is_shown_in_place_of_the_layers(run: Run, files: P
     assert points[-1]["low"] == []
 
 
+def test_the_curve_for_a_target_says_what_its_builder_made_of_each_point(run: Run, files: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    asked = (files / "model.onnx", "--calibration", files / "calibration.npz", "--pareto", "--target", "tensorrt-rtx")
+    code, out, _ = run(*asked)
+    assert code == 0
+    assert "of the engine of each point for tensorrt-rtx" in out.splitlines()[-1]
+    points = json.loads(run(*asked, "--json")[1])["points"]
+    assert all(point["realised"]["kernels"] > 0 and point["realised"]["moved"] > 0 for point in points)
+    assert points[-1]["realised"]["cost"] == 1  # all in FP16
+    assert points[0]["realised"]["moved"] != points[-1]["realised"]["moved"]
+
+
+def test_a_target_without_a_table_of_layers_has_no_realised_curve(run: Run, files: Path) -> None:
+    asked = (files / "model.onnx", "--calibration", files / "calibration.npz", "--pareto", "--target", "onnxruntime")
+    code, out, error = run(*asked)
+    assert (code, out) == (2, "")
+    assert "gives no table of layers" in error
+    assert "leave --target out" in error
+
+
+def test_a_recipe_within_a_budget_is_that_of_a_build_and_is_written(
+    run: Run, files: Path, model: onnx.ModelProto
+) -> None:
+    calibration = files / "calibration.npz"
+    budget = ("--budget", "sqnr=48dB", "--calibration", calibration)
+    code, out, _ = run(files / "model.onnx", *budget, "-o", files / "mine.json")
+    assert code == 0
+    assert out.startswith("budget sqnr=48dB: predicted ")
+    assert "kept high by the budget" in out
+    made = engines.read_recipe(files / "mine.json")
+    assert made.calibration["budget"]["asked"] == "sqnr=48dB"
+    built = engines.build(
+        model, files / "b", "int8", "onnxruntime", calibration=str(calibration), budget="sqnr=48dB", quiet=True
+    )
+    (artifact,) = (one for one in built.manifest.artifacts if one.kind == "recipe")
+    assert made.layers == engines.read_recipe(built.path(artifact)).layers
+    assert json.loads(run(files / "model.onnx", *budget, "--json")[1])["calibration"] == made.calibration
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "fix"),
+    [
+        (["recipe.json"], "the recipe has chosen them", "give a model, or leave --budget out"),
+        (["model.onnx", "--pareto"], "--pareto shows the recipe of every budget", "leave one of the two out"),
+        (["model.onnx"], "a budget needs real samples", "--calibration calibration.npz"),
+        (["model.onnx", "--precision", "int9"], "unknown precision", "give one of them"),
+    ],
+)
+def test_a_budget_for_nothing_is_refused(run: Run, files: Path, arguments: list[str], problem: str, fix: str) -> None:
+    output = files / "none.json"
+    code, out, error = run(*(files / a if "." in a else a for a in arguments), "--budget", "sqnr=30dB", "-o", output)
+    assert (code, out, output.exists()) == (2, "", False)
+    assert problem in error
+    assert fix in error
+
+
 def test_the_curve_of_a_bundle_is_of_its_int8_recipes(run: Run, files: Path, model: onnx.ModelProto) -> None:
     calibration = files / "calibration.npz"
     engines.build(model, files / "b", "fp32,int8", "onnxruntime", calibration=str(calibration), quiet=True)
