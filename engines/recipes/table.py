@@ -93,7 +93,8 @@ def summary(recipe: Recipe, found: Sequence[Share]) -> str:
         text = f"{share.layers} {'layer' if share.layers == 1 else 'layers'} {share.precision}"
         parts.append(text if share.work is None else f"{text} ({share.work:.1%} of the multiplications)")
     edits = len(recipe.edits())
-    parts += [f"all else {recipe.base}"] + (
+    equalized = [f"channels of {len(recipe.equalized)} nodes equalized"] if recipe.equalized else []
+    parts += [f"all else {recipe.base}", *equalized] + (
         [f"{edits} {'entry' if edits == 1 else 'entries'} by hand"] if edits else []
     )
     return f"{recipe.precision}: " + ", ".join(parts)

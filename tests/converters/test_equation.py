@@ -43,7 +43,7 @@ def test_unknown_sizes() -> None:
 SIZES = dict(zip("abcde", (2, 3, 1, 4, 5), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("abcde", max_size=3), min_size=1, max_size=3), st.data())
 def test_shapes_are_numpys(terms: list[str], data: st.DataObject) -> None:
     letters = sorted(set("".join(terms)))

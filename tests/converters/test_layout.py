@@ -82,7 +82,7 @@ def reshapes(draw: Any, shape: tuple[int, ...], first: int) -> tuple[int, ...]:
     return tuple(new)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.data(), st.booleans())
 def test_chains(data: st.DataObject, unknown: bool) -> None:
     pair = data.draw(pairs(unknown))
@@ -102,7 +102,7 @@ def test_chains(data: st.DataObject, unknown: bool) -> None:
         assert pair.agrees()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data())
 def test_permutation_takes_one_order_to_another(data: st.DataObject) -> None:
     pair = data.draw(pairs())
@@ -115,7 +115,7 @@ def test_permutation_takes_one_order_to_another(data: st.DataObject) -> None:
         assert (pair.physical.reshape(moved.shape) == moved).all()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data(), st.booleans())
 def test_groups_have_equal_products_and_lose_no_axis(data: st.DataObject, unknown: bool) -> None:
     pair = data.draw(pairs(unknown))
@@ -129,7 +129,7 @@ def test_groups_have_equal_products_and_lose_no_axis(data: st.DataObject, unknow
         assert math.prod(pair.logical.shape[a] for a in old) == math.prod(new[a] for a in fresh)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_reshape_in_identity_order_is_always_free(data: st.DataObject) -> None:
     pair = data.draw(pairs())

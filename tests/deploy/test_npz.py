@@ -46,7 +46,7 @@ WHOLE = archive_of({"x.npy": npy(np.arange(24, dtype=np.float32).reshape(2, 3, 4
     ),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reads_what_numpy_wrote(array: Any, fortran: bool) -> None:
     stream = io.BytesIO()
     np.savez_compressed(stream, x=np.asfortranarray(array) if fortran else array)
@@ -67,14 +67,14 @@ def test_numpy_reads_what_we_wrote(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, len(WHOLE) - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_truncated_archive_is_an_input_error(length: int) -> None:
     with pytest.raises(InputError):
         read_all(WHOLE[:length])
 
 
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_changed_bytes_never_raise_anything_else(changes: list[tuple[int, int]]) -> None:
     data = bytearray(WHOLE)
     for position, value in changes:
@@ -84,14 +84,14 @@ def test_changed_bytes_never_raise_anything_else(changes: list[tuple[int, int]])
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_as_a_member_never_raise_anything_else(data: bytes) -> None:
     with pytest.raises(InputError):
         read_all(archive_of({"x.npy": data}))
 
 
 @given(st.binary(max_size=120))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_as_a_header_never_raises_anything_else(text: bytes) -> None:
     header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
     with pytest.raises(InputError):

@@ -114,6 +114,7 @@ def test_the_commands(outlier: onnx.ModelProto, tmp_path: Path, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "calibration repairs: equalize 0.5 kept, 0.7 to " in shown
     assert shown.count("; its output's channels equalized") == 2
+    assert "all else fp16, channels of 2 nodes equalized" in shown
     assert (
         run(build_command, model, "-o", tmp_path / "b", "--target", "onnxruntime", "--precision", "int8", *given) == 0
     )

@@ -81,7 +81,7 @@ def outputs(graph: onnx_ir.Model) -> Any:
     return session(graph, optimize=False).run(None, {"x": x})[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(OPERATIONS), max_size=7), st.integers(0, 2**16))
 def test_factors_of_two_change_no_bit_of_the_outputs(operations: list[str], seed: int) -> None:
     """Scaling by powers of two is exact in FP32, so that any rule that is wrong shows."""

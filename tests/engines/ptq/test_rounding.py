@@ -20,7 +20,7 @@ def problem(seed: int, groups: int, size: int, outputs: int) -> tuple[Doubles, D
     return weights, scale, damped(rows.transpose(0, 2, 1) @ rows / 50)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**16), st.integers(1, 3), st.integers(1, 12), st.integers(1, 4))
 def test_never_worse_than_nearest(seed: int, groups: int, size: int, outputs: int) -> None:
     weights, scale, moments = problem(seed, groups, size, outputs)
