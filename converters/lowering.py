@@ -15,13 +15,13 @@ import onnx_ir as ir
 from keras import KerasTensor, ops, tree
 from keras.layers import Layer
 from numpy.typing import NDArray
-from onnxscript import GraphBuilder
 
 from converters import layout
+from converters.inference import Known, infer
 from converters.layout import Order, Shape
 from converters.registry import lowering_of
 from converters.tracing import Body, Call, Trace, Weight
-from converters.variables import contiguous, read
+from converters.variables import read
 from deploy.errors import ConversionError
 from deploy.manifest import BATCH
 
@@ -75,7 +75,7 @@ class Builder:
         self.where = "the model"
         self.outputs: Any = None
         self.bodies: tuple[Callable[[Sequence[Tensor]], list[Tensor]], ...] = ()
-        self._onnx = GraphBuilder(self.graph)
+        self._inferred: Known = {}
         self._names: set[str] = set()
         self._constants: dict[tuple[bytes, str, tuple[int, ...]], ir.Value] = {}
         self._arranged: dict[tuple[ir.Value, Order, Order], Tensor] = {}
@@ -101,23 +101,25 @@ class Builder:
         name = self.unique(self._scoped(op_type))
         values = [self.constant(x) if isinstance(x, np.ndarray | np.generic) else x for x in inputs]
         names = [name] if outputs == 1 else [self.unique(f"{name}:{index}") for index in range(outputs)]
-        attributes = {key: value for key, value in attributes.items() if value is not None}
-        result = self._onnx.call_op(op_type, values, attributes, version=self.opset, outputs=names, name=name)
-        created = [result] if isinstance(result, ir.Value) else list(result)
-        for value in created:
-            node = value.producer()
-            assert node is not None
-            if value.shape is None or value.type is None:
-                reason = node.metadata_props.get("pkg.onnxscript.shape_inference_error", "no shape could be inferred")
-                raise ConversionError(
-                    f"an invalid {op_type} node was made ({reason})",
-                    where=self.where,
-                    fix="report this with the layer's configuration",
-                )
-            node.metadata_props.clear()
-        for value, given in zip(created, names, strict=True):
-            value.name = given
-        return created[0] if outputs == 1 else tuple(created)
+        node = ir.Node(
+            "",
+            op_type,
+            values,
+            [_attribute(key, value) for key, value in sorted(attributes.items()) if value is not None],
+            outputs=[ir.Value(name=x) for x in names],
+            version=self.opset,
+            name=name,
+        )
+        self.graph.append(node)
+        try:
+            infer(node, self._inferred)
+        except Exception as error:  # whatever ONNX says of the node
+            raise ConversionError(
+                f"an invalid {op_type} node was made ({error})",
+                where=self.where,
+                fix="report this with the layer's configuration",
+            ) from error
+        return node.outputs[0] if outputs == 1 else node.outputs
 
     def constant(self, array: Array | np.generic, name: str = "constant") -> ir.Value:
         """An initializer of the graph; small equal constants are one."""
@@ -126,7 +128,7 @@ class Builder:
         if key is not None and key in self._constants:
             return self._constants[key]
         unique = self.unique(self._scoped(name))
-        tensor = ir.Tensor(contiguous(array), name=unique)
+        tensor = ir.Tensor(array, name=unique)
         value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
         self.root.register_initializer(value)
         if key is not None:
@@ -226,12 +228,12 @@ class Builder:
         """
         name = self.unique(self._scoped(label))
         graph = ir.Graph([], [], nodes=[], opset_imports={"": self.opset}, name=name)
-        around = self.graph, self._onnx, self._arranged
-        self.graph, self._onnx, self._arranged = graph, GraphBuilder(graph, parent=self._onnx), dict(self._arranged)
+        around = self.graph, self._arranged
+        self.graph, self._arranged = graph, dict(self._arranged)
         try:
             yield graph
         finally:
-            self.graph, self._onnx, self._arranged = around
+            self.graph, self._arranged = around
 
     @contextlib.contextmanager
     def rehearsal(self) -> Iterator[ir.Graph]:
@@ -283,6 +285,21 @@ class Builder:
 
     def _scoped(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
+
+
+_KINDS = {
+    int: (ir.AttrInt64, ir.AttrInt64s),
+    bool: (ir.AttrInt64, ir.AttrInt64s),
+    float: (ir.AttrFloat32, ir.AttrFloat32s),
+    str: (ir.AttrString, ir.AttrStrings),
+}
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """A node's attribute, of the kind that the Python value is of."""
+    several = isinstance(value, list | tuple)
+    kinds = _KINDS.get(type(value[0]) if several and value else int if several else type(value))
+    return kinds[several](name, value) if kinds else ir.convenience.convert_attribute(name, value)
 
 
 def _without_ones(sizes: Sequence[Any]) -> list[int | None]:

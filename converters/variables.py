@@ -1,4 +1,4 @@
-"""Reads Keras variables, and gives them values, without copies of large ones on the way; copies arrays fast.
+"""Reads Keras variables, and gives them values, without copies of large ones on the way.
 
 TensorFlow copies what it is given and what it gives, out of memory that it never hands back: a matrix of 400 MB was
 there four times while its model was loaded. DLPack ("Open In Memory Tensor Structure") shares the memory instead.
@@ -22,8 +22,6 @@ ALIGNMENT = 64
 """Bytes that the memory of a tensor begins at multiples of, as Eigen's widest kernels ask for (AVX-512)."""
 LARGE = 2**16
 """Bytes from which on memory is shared."""
-BLOCK = (128, 32)
-"""Rows and columns of a block: measured for kernels from 3x3 to Dense ones."""
 SHARED = ("float32", "float64", "int8", "int32")
 
 
@@ -93,19 +91,3 @@ def can_share(shape: Sequence[int], dtype: str) -> bool:
     if keras.backend.backend() != "tensorflow" or dtype not in SHARED:
         return False
     return math.prod(shape) * np.dtype(dtype).itemsize >= LARGE
-
-
-def contiguous(array: Array) -> Array:
-    """The array in C order. A large transposed one is copied block by block, each of which the cache holds.
-
-    A kernel (3, 3, 512, 512) takes 3 ms instead of 21, as ONNX has it (output, input, height, width).
-    """
-    if array.flags.c_contiguous or array.ndim < 2 or array.size < 2**16:
-        return np.ascontiguousarray(array).reshape(array.shape)
-    copy = np.empty(array.shape, array.dtype)
-    rows, columns = BLOCK
-    for row in range(0, array.shape[0], rows):
-        for column in range(0, array.shape[1], columns):
-            block = slice(row, row + rows), slice(column, column + columns)
-            copy[block] = array[block]
-    return copy

@@ -21,7 +21,7 @@ from deploy.errors import BundleError, InputError
 from engines.kinds import is_graph, is_keras
 from engines.user_code import as_recorded, class_hashes, layer_code, module_hashes
 
-PACKAGES = ( "kerasrt", "keras", "tensorflow", "jax", "torch", "numpy", "onnx", "onnx-ir", "onnxscript", "tf2onnx",
+PACKAGES = ( "kerasrt", "keras", "tensorflow", "jax", "torch", "numpy", "onnx", "onnx-ir", "tf2onnx",
 "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt_cu12", "tensorrt_cu13", "tensorrt_rtx", "tensorrt_rtx_cu12",
 "tensorrt_rtx_cu13", )  # fmt: skip
 """Distributions whose version can change what is built."""

@@ -16,6 +16,7 @@ from onnx_ir.passes.common import (
     RemoveUnusedNodesPass,
 )
 
+from converters.arrays import contiguous
 from converters.passes.fold_affine import fold_affine
 from converters.passes.fold_batch_norm import fold_batch_norm
 from converters.passes.fold_bias import fold_bias
@@ -32,6 +33,7 @@ from converters.passes.lift_constant import lift_constant
 from converters.passes.lift_gate import lift_gate
 from converters.passes.merge_shared import merge_shared
 from converters.passes.remove_identity import remove_identity
+from converters.passes.rewriting import constant
 
 Pass = Callable[[ir.Graph], bool]
 
@@ -76,6 +78,15 @@ def clean(model: ir.Model) -> None:
     _run(model, DeduplicateInitializersPass())
     _run(model, RemoveUnusedNodesPass())
     _separate_outputs(model.graph, names)
+    for value in model.graph.initializers.values():
+        _in_order(value)
+
+
+def _in_order(value: ir.Value) -> None:
+    """Gives an initializer that is a transposed view numbers of its own, in ONNX's order."""
+    array = constant(value)
+    if array is not None and not array.flags.c_contiguous:
+        value.const_value = ir.Tensor(contiguous(array), name=value.name)
 
 
 def _separate_outputs(graph: ir.Graph, names: list[str | None]) -> None:

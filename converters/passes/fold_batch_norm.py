@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from converters.arrays import scaled
 from converters.passes.rewriting import OUTPUT_AXIS, absorb, constant, only_consumer, plain_product, replace_constant
 
 
@@ -34,12 +35,9 @@ def _fold(graph: ir.Graph, node: ir.Node, norm: ir.Node) -> bool:
         return False
     gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in arrays)
     scale = gamma / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
-    axis = OUTPUT_AXIS[node.op_type]
-    shape = [-1 if a == axis else 1 for a in range(weights.ndim)]
-    new_weights = (weights * scale.reshape(shape)).astype(weights.dtype)
     new_bias = ((0.0 if bias is None else bias.astype(np.float64)) - mean) * scale + beta
     name = norm.name or "batch_norm"
-    replace_constant(graph, node, 1, new_weights, f"{name}/kernel")
+    replace_constant(graph, node, 1, scaled(weights, scale, OUTPUT_AXIS[node.op_type]), f"{name}/kernel")
     replace_constant(graph, node, 2, new_bias.astype(weights.dtype), f"{name}/bias")
     absorb(graph, node, norm)
     return True

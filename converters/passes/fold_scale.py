@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from converters.arrays import scaled
 from converters.passes.rewriting import (
     OUTPUT_AXIS,
     Array,
@@ -66,11 +67,8 @@ def _fold_channels(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     if whole(weights):
         return False
-    axis = OUTPUT_AXIS[node.op_type]
-    shape = [-1 if a == axis else 1 for a in range(weights.ndim)]
     name = scale.name or "scale"
-    scaled = (weights * factor.reshape(shape)).astype(weights.dtype)
-    replace_constant(graph, node, 1, scaled, f"{name}/kernel")
+    replace_constant(graph, node, 1, scaled(weights, factor, OUTPUT_AXIS[node.op_type]), f"{name}/kernel")
     if bias is not None:
         replace_constant(graph, node, 2, (bias * factor).astype(weights.dtype), f"{name}/bias")
     absorb(graph, node, scale)
@@ -93,7 +91,7 @@ def _fold_last(graph: ir.Graph, node: ir.Node) -> bool:
     if scale is None or factor is None:
         return False
     name = scale.name or "scale"
-    replace_constant(graph, node, 1, (weights * factor).astype(weights.dtype), f"{name}/kernel")
+    replace_constant(graph, node, 1, scaled(weights, factor, 1), f"{name}/kernel")
     if bias is not None:
         place = 0 if last.inputs[1] is node.outputs[0] else 1
         replace_constant(graph, last, place, (bias * factor).astype(weights.dtype), f"{name}/bias")

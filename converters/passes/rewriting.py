@@ -8,8 +8,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from converters.variables import contiguous
-
 Array = NDArray[Any]
 
 OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
@@ -54,7 +52,7 @@ def initializer(graph: ir.Graph, array: Array, name: str) -> ir.Value:
     unique, number = name, 1
     while unique in graph.initializers:
         unique, number = f"{name}_{number}", number + 1
-    tensor = ir.Tensor(contiguous(array), name=unique)
+    tensor = ir.Tensor(array, name=unique)
     value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value

@@ -11,7 +11,7 @@ import pytest
 
 from converters import keras_internals
 from converters.loading import load
-from converters.variables import ALIGNMENT, aligned, can_share, contiguous, is_aligned, read, share
+from converters.variables import ALIGNMENT, aligned, can_share, is_aligned, read, share
 from tests.converters.tensorflow_only import needs_tensorflow
 
 
@@ -82,12 +82,3 @@ def test_a_loaded_model_has_the_weights_of_the_file_and_can_go_on_learning(tmp_p
     found.compile("sgd", "mse")
     found.fit(samples, np.zeros((2, 300), np.float32), verbose=0)
     assert not np.array_equal(before, read(found.variables[0]))
-
-
-@pytest.mark.parametrize("shape", [(), (7,), (3, 5), (3, 3, 130, 260), (1, 1, 700, 300), (600, 513), (0, 4)])
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_a_transposed_array_is_copied_in_order(shape: tuple[int, ...], dtype: str) -> None:
-    array = np.random.default_rng(0).normal(size=shape).astype(dtype)
-    found = contiguous(array.T)
-    assert found.flags.c_contiguous
-    np.testing.assert_array_equal(found, array.T)
