@@ -1,7 +1,7 @@
 """Copies and scales large arrays block by block, each of which the cache holds.
 
-A kernel comes from Keras transposed: (height, width, input, output) where ONNX has (output, input, height, width). Up to
-its one copy into that order, which is that of its scaling where it is scaled, it is a view of Keras's own numbers.
+A kernel comes from Keras transposed: (height, width, input, output) where ONNX has (output, input, height, width). It
+stays a view of Keras's own numbers up to its one copy into that order, which is the scaled one where it is scaled.
 """
 
 from __future__ import annotations

@@ -12,22 +12,22 @@ import onnx_ir as ir
 FEW = 20
 """Elements up to which a constant's numbers are shown to the inference: shapes, axes, paddings."""
 
-Inferred = tuple[tuple[Any, ir.Shape | None], ...]
+Inferred = tuple[tuple[Any, Any], ...]
 """Type and shape of each output."""
 Known = dict[Hashable, Inferred]
 """What was inferred, by all that it depends on."""
 
 
 def infer(node: ir.Node, known: Known) -> None:
-    """Gives each output of a node its type and shape, where there is something known of them.
+    """Gives each output of a node its type and shape.
 
-    Raises what ONNX raises for a node that cannot be.
+    Raises ValueError where one of them cannot be inferred, and what ONNX raises for a node that cannot be.
     """
     key = node.op_type, node.version, tuple(map(_attribute, node.attributes.values())), *map(_input, node.inputs)
     if key not in known:
         known[key] = _infer(node)
     for output, (kind, shape) in zip(node.outputs, known[key], strict=True):
-        output.type, output.shape = copy.copy(kind), None if shape is None else shape.copy()
+        output.type, output.shape = copy.copy(kind), shape.copy()
 
 
 def _attribute(attribute: ir.Attr) -> Hashable:
@@ -48,22 +48,23 @@ def _numbers(value: ir.Value | None) -> ir.TensorProtocol | None:
 
 
 def _infer(node: ir.Node) -> Inferred:
-    given = {value.name: value for value in node.inputs if value is not None}
+    given = {value.name or "": value for value in node.inputs if value is not None}
     found = onnx.shape_inference.infer_node_outputs(
         onnx.defs.get_schema(node.op_type, node.version or 1, node.domain),
         ir.serde.serialize_node(node),
         {name: _type(value) for name, value in given.items()},
         {name: ir.serde.serialize_tensor(x) for name, value in given.items() if (x := _numbers(value)) is not None},
     )
-    return tuple(
-        (ir.serde.deserialize_type_proto_for_type(kind), ir.serde.deserialize_type_proto_for_shape(kind))
-        if (kind := found.get(output.name)) is not None
-        else (None, None)
-        for output in node.outputs
-    )
+    kinds = [found.get(output.name or "", onnx.TypeProto()) for output in node.outputs]
+    types = map(ir.serde.deserialize_type_proto_for_type, kinds)
+    inferred = tuple(zip(types, map(ir.serde.deserialize_type_proto_for_shape, kinds), strict=True))
+    if any(None in pair for pair in inferred):
+        raise ValueError("no shape could be inferred")
+    return inferred
 
 
 def _type(value: ir.Value) -> onnx.TypeProto:
+    assert value.type is not None
     proto = ir.serde.serialize_type(value.type)
     if value.shape is not None:
         ir.serde.serialize_shape_into(proto, value.shape)

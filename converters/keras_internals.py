@@ -21,6 +21,7 @@ from keras.src import backend, ops
 from keras.src.activations import activations
 from keras.src.backend.common import global_state
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
+from keras.src.backend.config import is_nnx_enabled
 from keras.src.initializers.random_initializers import RandomInitializer
 from keras.src.layers import layer as layer_module
 from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing_layer import (
@@ -179,10 +180,11 @@ def symbolic_calls(
     model's own graph is not written to; the ``functions`` by their names in `_places`; the backend functions that
     layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
     when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
-    the TensorFlow code that encodes categories where it can, which gives way to Keras's own; the random draws of
-    augmentations, which several make at inference too and never use; fake quantization, which forgets arguments; ``==``
-    of a symbolic value, which Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as
-    it was.
+    what looks at a new operation's arguments to be able to save it, and what asks TensorFlow whether a symbolic value
+    is its own, since both are slow; the TensorFlow code that encodes categories where it can, which gives
+    way to Keras's own; the random draws of augmentations, which several make at inference too and never use; fake
+    quantization, which forgets arguments; ``==`` of a symbolic value, which Keras leaves to Python, so that it would be
+    False. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         replace = _replacing(undo)
@@ -202,6 +204,9 @@ def symbolic_calls(
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
         replace(backend.core, "custom_gradient", _without_gradient)
+        replace(Operation, "__new__", _unsaved(Operation.__new__))
+        for place in (backend, backend.core):
+            replace(place, "is_tensor", _of_backend(place.is_tensor))
         for cls in _augmentations():
             replace(cls, "get_random_transformation", _drawn_for_training(vars(cls)["get_random_transformation"]))
         fake_quant = redirect("", quantizers.fake_quant_with_min_max_vars, fake_quantization.as_keras)
@@ -261,12 +266,12 @@ def _replacing(undo: contextlib.ExitStack) -> Callable[[Any, str, Function], Non
     owner = threading.get_ident()
 
     def replace(place: Any, name: str, value: Function) -> None:
-        real = getattr(place, name)
+        real, kept = getattr(place, name), vars(place).get(name)
 
         def function(*args: Any, **kwargs: Any) -> Any:
             return (value if threading.get_ident() == owner else real)(*args, **kwargs)
 
-        undo.callback(setattr, place, name, real)
+        undo.callback(setattr, place, name, kept or real)
         setattr(place, name, function)
 
     return replace
@@ -320,6 +325,24 @@ def _without_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return forward
 
 
+def _unsaved(new: Function) -> Function:
+    """Stands in for `Operation.__new__`: no operation that is made while tracing is saved, but a layer may be."""
+
+    def bare(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if issubclass(cls, keras.layers.Layer) or is_nnx_enabled():
+            return new(cls, *args, **kwargs)
+        operation = object.__new__(cls)
+        vars(operation).update(_auto_config=None, _lock=True)
+        return operation
+
+    return bare
+
+
+def _of_backend(is_tensor: Function) -> Function:
+    """Stands in for is_tensor: a KerasTensor is none. TensorFlow would look for each attribute of a tensor in it."""
+    return lambda x: not isinstance(x, keras.KerasTensor) and is_tensor(x)
+
+
 def _augmentations() -> list[type]:
     """The layers that change images at random in training alone (RandomCrop crops the centre at inference)."""
     family = BaseImagePreprocessingLayer.__subclasses__()
@@ -358,7 +381,7 @@ def _backend_functions() -> list[tuple[Any, str, Callable[..., Any]]]:
         namesakes = keras.ops.image if module is backend.image else keras.ops
         for name, own in vars(module).items():
             public = getattr(namesakes, name, None)
-            if callable(public) and callable(own) and not isinstance(own, type):
+            if callable(public) and callable(own) and not isinstance(own, type) and name != "is_tensor":
                 found.append((module, name, public))
     for name in ("cast", "convert_to_tensor", "shape", "stop_gradient"):
         found.append((backend.core, name, getattr(keras.ops, name)))

@@ -287,7 +287,7 @@ class Builder:
         return f"{self.path}/{name}" if self.path else name
 
 
-_KINDS = {
+_KINDS: dict[type, tuple[Callable[..., ir.Attr], Callable[..., ir.Attr]]] = {
     int: (ir.AttrInt64, ir.AttrInt64s),
     bool: (ir.AttrInt64, ir.AttrInt64s),
     float: (ir.AttrFloat32, ir.AttrFloat32s),
@@ -429,11 +429,14 @@ def _output(builder: Builder, value: Any, tensors: Mapping[int, Tensor]) -> Tens
     return Tensor(builder.constant(array), layout.identity(array.ndim))
 
 
+_PLAIN = (int, float, str, type(None), np.ndarray)
+
+
 def _numpy(value: Any) -> Any:
     """Weights and backend tensors as numpy arrays; everything else as it is."""
     if isinstance(value, Weight):
         return read(value.variable).astype(value.dtype, copy=False)
-    if ops.is_tensor(value):
+    if not isinstance(value, _PLAIN) and ops.is_tensor(value):
         return np.asarray(ops.convert_to_numpy(value))
     return value
 

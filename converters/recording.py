@@ -21,6 +21,7 @@ from deploy.errors import ConversionError
 TOO_MANY = 2**31
 """Sizes are 32-bit numbers in TensorRT, so no tensor may have this many elements."""
 
+_PLAIN = (KerasTensor, int, float, str, type(None))
 _CONSTANTS = (np.ndarray, keras.Variable)
 
 Rule = Callable[..., Any]
@@ -132,7 +133,7 @@ class Recorder:
             calls, self.calls = self.calls, outer
             if not keep:
                 del self.layers[layers:]
-        flat = tuple(_capture(x) for x in tree.flatten(outputs) if x is not None)
+        flat = tuple(self._capture(x) for x in tree.flatten(outputs) if x is not None)
         given = tuple(x for x in tree.flatten(inputs) if x is not None)
         return Body(given, tuple(calls), flat), outputs
 
@@ -146,7 +147,7 @@ class Recorder:
 
     def record(self, operation: Any, args: tuple[Any, ...], outputs: Any, bodies: Sequence[Body] = ()) -> Any:
         """Adds a call of an operation that is not Keras's, with the outputs it gives."""
-        captured = tree.map_structure(_capture, args)
+        captured = tree.map_structure(self._capture, args)
         self.calls.append(Call(operation, captured, {}, outputs, self.path, bodies=tuple(bodies)))
         return outputs
 
@@ -220,26 +221,32 @@ class Recorder:
     def _record(
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None
     ) -> Any:
-        self._refuse_large(args, kwargs)
+        captured = tree.map_structure(self._capture, (tuple(args), kwargs))
         outputs = self._spec(operation, args, kwargs, why)
-        args, kwargs = tree.map_structure(_capture, (tuple(args), kwargs))
-        self.calls.append(Call(operation, args, kwargs, outputs, self.path, why, unknown))
+        self.calls.append(Call(operation, *captured, outputs, self.path, why, unknown))
         return outputs
 
-    def _refuse_large(self, *structure: Any) -> None:
-        for value in tree.flatten(structure):
-            if isinstance(value, KerasTensor) or not (isinstance(value, _CONSTANTS) or keras.ops.is_tensor(value)):
-                continue
-            count = math.prod(value.shape)
-            if count >= TOO_MANY:
-                self.fatal = ConversionError(
-                    f"a constant of {count} elements is too large for a graph",
-                    where=f"layer '{self.path}'" if self.path else "the model",
-                    expected=f"fewer than {TOO_MANY}",
-                    found=f"{tuple(value.shape)} {keras.backend.standardize_dtype(value.dtype)}",
-                    fix="broadcast a smaller one in the model, or split it",
-                )
-                raise self.fatal
+    def _capture(self, value: Any) -> Any:
+        """An argument as a call keeps it. Raises ConversionError for a constant that no graph can hold."""
+        if isinstance(value, _PLAIN):
+            return value
+        if isinstance(value, _CONSTANTS) or keras.ops.is_tensor(value):
+            self._refuse_large(value)
+        if isinstance(value, keras.Variable):
+            return Weight(value, keras.backend.standardize_dtype(value.dtype))
+        return value
+
+    def _refuse_large(self, value: Any) -> None:
+        count = math.prod(value.shape)
+        if count >= TOO_MANY:
+            self.fatal = ConversionError(
+                f"a constant of {count} elements is too large for a graph",
+                where=f"layer '{self.path}'" if self.path else "the model",
+                expected=f"fewer than {TOO_MANY}",
+                found=f"{tuple(value.shape)} {keras.backend.standardize_dtype(value.dtype)}",
+                fix="broadcast a smaller one in the model, or split it",
+            )
+            raise self.fatal
 
     def _spec(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "") -> Any:
         """The KerasTensors that an operation or layer gives; abstract evaluation where an own shape rule fails."""
@@ -272,9 +279,3 @@ def reason(error: Exception) -> str:
     text = re.sub(r"^Exception encountered when calling \S+\(\)\.", "", text).partition("Arguments received by")[0]
     text = " ".join(text.split())[:500] or "no message"
     return text if isinstance(error, ConversionError) else f"{type(error).__name__}: {text}"
-
-
-def _capture(value: Any) -> Any:
-    if isinstance(value, keras.Variable):
-        return Weight(value, keras.backend.standardize_dtype(value.dtype))
-    return value

@@ -134,10 +134,11 @@ def redirect(recorder: Recorder) -> Callable[..., Callable[..., Any]]:
 
     def redirected(name: str, real: Callable[..., Any], public: Callable[..., Any]) -> Callable[..., Any]:
         def function(*args: Any, **kwargs: Any) -> Any:
-            symbolic, sized = any_symbolic_tensors(args, kwargs), sizes.has_size(args, kwargs)
-            if not symbolic and not sized:
-                return real(*args, **kwargs)
-            if symbolic or not name:  # the adapters of tf.* have no name here, and hand sizes on
+            if any_symbolic_tensors(args, kwargs):
+                return public(*args, **kwargs)
+            if not sizes.has_size(args, kwargs):
+                return args[0] if name == "cast" and _needs_no_cast(*args, **kwargs) else real(*args, **kwargs)
+            if not name:  # the adapters of tf.* have no name here, and hand sizes on
                 return public(*args, **kwargs)
             if name in sizes.FUNCTIONS:
                 return sizes.FUNCTIONS[name](recorder, *args, **kwargs)
@@ -147,6 +148,11 @@ def redirect(recorder: Recorder) -> Callable[..., Callable[..., Any]]:
         return function
 
     return redirected
+
+
+def _needs_no_cast(x: Any, dtype: Any = None) -> bool:
+    """Whether x is a variable of that dtype: it goes on as one, so that it's read once and not copied."""
+    return isinstance(x, keras.Variable) and x.dtype == keras.backend.standardize_dtype(dtype)
 
 
 def functions(recorder: Recorder) -> dict[str, Callable[..., Any]]:

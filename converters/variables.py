@@ -53,8 +53,9 @@ def _read(variable: Any) -> Array:
         return np.asarray(keras.ops.convert_to_numpy(variable))
     import tensorflow as tf
 
-    value = variable.value
-    tensor = value.read_value() if isinstance(value, tf.Variable) else value
+    tensor = variable.value
+    if isinstance(tensor, tf.Variable):  # as its read_value() does, without two scopes of names
+        tensor = tf.raw_ops.ReadVariableOp(resource=tensor.handle, dtype=tensor.dtype)
     return np.from_dlpack(tensor) if can_share(tensor.shape, tensor.dtype.name) else np.asarray(tensor.numpy())
 
 

@@ -114,7 +114,7 @@ def per_axis(array: Array, rank: int, axis: int, size: int) -> Array | None:
 
 def whole(weights: Array) -> bool:
     """Whether weights are whole numbers, as those of a quantized layer are, whose products stay exact unless scaled."""
-    first = weights.reshape(-1)[:64]
+    first = weights.ravel("K")[:64]  # in the order of memory, of which no copy is made
     return bool((first == np.rint(first)).all() and (weights == np.rint(weights)).all())
 
 
