@@ -331,7 +331,7 @@ def _unsaved(new: Function) -> Function:
     def bare(cls: type, *args: Any, **kwargs: Any) -> Any:
         if issubclass(cls, keras.layers.Layer) or is_nnx_enabled():
             return new(cls, *args, **kwargs)
-        operation = object.__new__(cls)
+        operation: Any = object.__new__(cls)
         vars(operation).update(_auto_config=None, _lock=True)
         return operation
 

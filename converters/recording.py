@@ -221,9 +221,9 @@ class Recorder:
     def _record(
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None
     ) -> Any:
-        captured = tree.map_structure(self._capture, (tuple(args), kwargs))
+        given = tree.map_structure(self._capture, (tuple(args), kwargs))
         outputs = self._spec(operation, args, kwargs, why)
-        self.calls.append(Call(operation, *captured, outputs, self.path, why, unknown))
+        self.calls.append(Call(operation, given[0], given[1], outputs, self.path, why, unknown))
         return outputs
 
     def _capture(self, value: Any) -> Any:
