@@ -10,8 +10,10 @@ layer records of a symbolic call, the functions of `keras.src.backend`, `Functio
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +30,7 @@ from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing
     BaseImagePreprocessingLayer,
 )
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
+from keras.src.models import functional, sequential
 from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
 from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
@@ -256,6 +259,20 @@ def _read_from_file(dataset: Any) -> Any:
     return array
 
 
+@contextlib.contextmanager
+def uncopied_configs() -> Iterator[None]:
+    """For the length of the block, and in this thread, a model's configuration is made of those of its layers, with no
+    deep copy of them: for one who only reads it.
+    """
+    with _LOCK, contextlib.ExitStack() as undo:
+        uncopied = types.SimpleNamespace(deepcopy=copy.deepcopy)
+        _replacing(undo)(uncopied, "deepcopy", lambda config: config)
+        for module in (functional, sequential):
+            undo.callback(setattr, module, "copy", module.copy)
+            module.copy = uncopied
+        yield
+
+
 def _zeros(initializer: Any, shape: Any, dtype: Any = None) -> Any:
     kind = keras.backend.standardize_dtype(dtype)
     return share(aligned(shape, kind)) if can_share(shape, kind) else keras.ops.zeros(shape, kind)
@@ -339,8 +356,9 @@ def _unsaved(new: Function) -> Function:
 
 
 def _of_backend(is_tensor: Function) -> Function:
-    """Stands in for is_tensor: a KerasTensor is none. TensorFlow would look for each attribute of a tensor in it."""
-    return lambda x: not isinstance(x, keras.KerasTensor) and is_tensor(x)
+    """Stands in for is_tensor: these are none. TensorFlow would look for each attribute of a tensor in them."""
+    none = (keras.KerasTensor, int, float, str, list, tuple, dict, type(None))
+    return lambda x: not isinstance(x, none) and is_tensor(x)
 
 
 def _augmentations() -> list[type]:

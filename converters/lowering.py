@@ -447,7 +447,7 @@ def _check(call: Call, expected: KerasTensor, result: Tensor) -> None:
     same = len(expected.shape) == result.rank == len(result.dims) and all(
         a is None or b is None or a == b for a, b in zip(expected.shape, result.shape, strict=True)
     )
-    if not same or str(result.dtype) != str(np.dtype(expected.dtype)):
+    if not same or result.dtype != np.dtype(expected.dtype):
         raise ConversionError(
             f"the lowering of {type(call.operation).__name__} gives another tensor than Keras",
             where=call.where,

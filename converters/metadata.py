@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from converters.keras_internals import uncopied_configs
 from converters.variables import Array, read
 
 
@@ -36,7 +37,8 @@ def content_hash(model: Any) -> Iterator[Future[str]]:
 
 def _configuration(model: Any) -> str:
     try:
-        return json.dumps(model.get_config(), sort_keys=True, default=str)
+        with uncopied_configs():
+            return json.dumps(model.get_config(), sort_keys=True, default=str)
     except Exception:  # a subclassed model need not have one; one with a function typed at a prompt has none to save
         names = [f"{type(x).__qualname__} {x.name}" for x in getattr(model, "operations", ())]
         return " ".join([type(model).__qualname__, *names])

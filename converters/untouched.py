@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from converters import keras_internals, repeatable
+
+_KINDS = (dict, list, set)
 
 
 @contextlib.contextmanager
@@ -30,22 +33,26 @@ def untouched(model: Any) -> Iterator[None]:
 
 def _contents(attributes: dict[str, Any]) -> dict[str, Any]:
     """Copies of the lists, dictionaries and sets among them; Keras's own kinds of these are subclasses."""
-    kinds = (dict, list, set)
-    return {key: kind(x) for key, x in attributes.items() for kind in kinds if issubclass(type(x), kind)}
+    found = {key: x for key, x in attributes.items() if issubclass(type(x), _KINDS)}
+    return {key: next(kind for kind in _KINDS if issubclass(type(x), kind))(x) for key, x in found.items()}
 
 
 def _put_back(now: dict[str, Any], attributes: dict[str, Any], contents: dict[str, Any]) -> None:
-    for key in [key for key in now if key not in attributes]:
-        del now[key]
-    for key, value in attributes.items():
-        if key not in now or now[key] is not value:
-            now[key] = value
+    if not _same(now, attributes):
+        for key in [key for key in now if key not in attributes]:
+            del now[key]
+        for key, value in attributes.items():
+            if key not in now or now[key] is not value:
+                now[key] = value
     for key, before in contents.items():
         value, kind = attributes[key], type(before)
-        if _members(value) != _members(before):
+        if not _same(value, before):
             kind.clear(value)
             (list.extend if kind is list else kind.update)(value, before)
 
 
-def _members(value: Any) -> list[Any]:
-    return [(key, id(x)) for key, x in value.items()] if isinstance(value, dict) else [id(x) for x in value]
+def _same(a: Any, b: Any) -> bool:
+    """Whether two lists, dictionaries or sets have the same members, in the same order."""
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(map(operator.is_, a.values(), b.values()))
+    return len(a) == len(b) and all(map(operator.is_, a, b))

@@ -20,9 +20,9 @@ Operand = Tensor | Array | float | int | bool
 def cast(g: Builder, x: Tensor, dtype: str) -> Tensor:
     """The tensor in another dtype; no node where it has it. Raises ConversionError for text and complex numbers."""
     refuse_dtype(dtype, g.where)
-    if str(x.dtype) == str(np.dtype(dtype)):
-        return x
     kind = np.dtype(dtype)
+    if x.dtype == kind:
+        return x
     floats = quantized.as_float(x) if kind.kind == "f" else None
     if floats is not None:
         return cast(g, floats, dtype)

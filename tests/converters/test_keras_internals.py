@@ -136,3 +136,23 @@ def test_patches_are_undone_after_an_error() -> None:
     assert inside[0] is not before[0]
     after = (Operation.symbolic_call, layers.Layer.symbolic_call, layer_module.Node, dict(vars(backend.numpy)))
     assert after == before
+
+
+def test_what_stands_in_for_new_is_taken_back() -> None:
+    before = vars(Operation)["__new__"]
+    with keras_internals.symbolic_calls(lambda operation, *args: operation):
+        made = keras_internals.numpy.Sum(axis=1)
+    assert vars(Operation)["__new__"] is before
+    assert vars(made).keys() == vars(keras_internals.numpy.Sum(axis=1)).keys()
+
+
+def test_a_configuration_is_the_same_without_copies() -> None:
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, inner(inputs))
+    expected = model.get_config()
+    with keras_internals.uncopied_configs():
+        assert model.get_config() == expected
+    config = model.get_config()
+    config["layers"][1]["config"]["layers"].clear()
+    assert model.get_config() == expected

@@ -13,7 +13,7 @@ from keras import layers, ops
 
 import converters
 from converters.convert import Conversion, convert_model
-from converters.tracing import trace
+from converters.tracing import Weight, trace
 from deploy.errors import ConversionError
 from tests.converters.checking import (
     Case,
@@ -461,3 +461,10 @@ def test_a_fixed_batch_stays_fixed() -> None:
     converted = convert_model(randomize(keras.Model(inputs, layers.Flatten()(layers.Conv2D(2, 3)(inputs)))))
     assert list(converted.model.graph.inputs[0].shape or ()) == [2, 6, 5, 3]
     assert list(converted.model.graph.outputs[0].shape or ()) == [2, 24]
+
+
+def test_a_variable_cast_to_its_own_dtype_goes_on_as_one() -> None:
+    inputs = keras.Input((4, 4, 3))
+    traced = trace(keras.Model(inputs, layers.BatchNormalization()(inputs)))
+    (call,) = (call for call in traced.calls if type(call.operation).__name__ == "BatchNorm")
+    assert [type(x) for x in (*call.args[1:], *call.kwargs.values())].count(Weight) == 4
