@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -225,7 +226,10 @@ def _counts(path: Path) -> dict[str, Any]:
 
 def _import(exporter: str) -> None:
     """Loads what an exporter is made of, which is not its time."""
-    for module in ("converters.lowerings", "converters.passes") if exporter == "kerasrt" else ("tf2onnx",):
+    modules = ["tf2onnx.convert", "tf2onnx.tfonnx"]  # with all that they use; tf2onnx alone would load them when asked
+    if exporter == "kerasrt":
+        modules = [x.name for x in pkgutil.iter_modules(importlib.import_module("converters").__path__, "converters.")]
+    for module in modules:
         importlib.import_module(module)
 
 

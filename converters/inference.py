@@ -39,7 +39,8 @@ def _input(value: ir.Value | None) -> Hashable:
         return None
     numbers, shape = _numbers(value), value.shape
     sizes = None if shape is None else tuple(size if isinstance(size, int) else size.value for size in shape)
-    return value.type, sizes, None if numbers is None else numbers.tobytes()
+    kind = value.dtype if type(value.type) is ir.TensorType else value.type  # a type's own hash is slow
+    return kind, sizes, None if numbers is None else numbers.tobytes()
 
 
 def _numbers(value: ir.Value | None) -> ir.TensorProtocol | None:
