@@ -1,0 +1,266 @@
+"""Our curve of SQNR against bytes beside other tools' points: the same graphs, calibration data, cost and inputs.
+
+python -m benchmarks.peers.pareto --modelopt PYTHON --onnxruntime PYTHON [--mct PYTHON] [--models NAME...] [-o FILE]
+
+Beside the page (.md) a drawing of it is written (.svg).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+import engines
+from benchmarks.held_out import held_out, held_out_file
+from benchmarks.peers import MODELS, ours
+from benchmarks.peers.drawing import draw
+from benchmarks.peers.judge import Array, int8_layers, judge_logits, logits_of, outputs, sqnr
+from benchmarks.peers.tools import INT8, KEPT, run, versions
+from deploy.errors import BuildError
+from deploy.manifest import Profile
+from engines.calibration.collect import collect
+from engines.calibration.ranges import Ranges
+from engines.completion import complete
+from engines.graphs import compute_nodes, elements, gate_nodes, load, products, weights_of
+from engines.recipe import LayerPrecision, Recipe
+from engines.rules import decide
+from engines.search.cost import Cost, moved, nominal
+from engines.search.groups import Group, chosen, groups_of
+from engines.search.pareto import curve
+from engines.search.samples import evaluation
+from engines.search.switched import Switched
+from engines.targets.base import find
+from engines.trained import separate
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One recipe: ``cost``, nominal, a part of what all layers cost in FP16; ``sqnr`` of the logits in dB.
+
+    ``kernels`` and ``moved`` (bytes): of the engine that TensorRT-RTX builds of it; 0 where it builds none.
+    """
+
+    cost: float
+    sqnr: float
+    kernels: int = 0
+    moved: int = 0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One model: our curve, the cheapest recipe first, and the other tools' points by name, or what they said.
+
+    ``gated``: the curve where gates may be INT8 too, as the other tools have them.
+    """
+
+    name: str
+    curve: tuple[Spot, ...]
+    gated: tuple[Spot, ...]
+    peers: dict[str, Spot | str]
+
+    def best(self, spot: Spot) -> float | None:
+        """The SQNR of our best recipe that costs no more, nominally; None where there is none so cheap."""
+        return max((one.sqnr for one in (*self.curve, *self.gated) if one.cost <= spot.cost + 1e-9), default=None)
+
+    def best_built(self, spot: Spot) -> float | None:
+        """The same by the bytes that the engines move, of the curve alone."""
+        return max((one.sqnr for one in self.curve if one.moved <= spot.moved), default=None)
+
+
+def main() -> None:
+    """Compares the models that were asked for, and writes the page after each."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("modelopt", "onnxruntime", "mct"):
+        parser.add_argument(f"--{name}", type=Path, metavar="PYTHON", help=f"of the environment with {name}")
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/pareto.md"))
+    arguments = parser.parse_args()
+    pythons = {name: path for name in ("modelopt", "onnxruntime", "mct") if (path := getattr(arguments, name))}
+    KEPT.mkdir(parents=True, exist_ok=True)
+    found: list[Compared] = []
+    for name in arguments.models:
+        found.append(_compared(name, pythons))
+        arguments.output.write_text("\n".join(_page(found, pythons, arguments.output)) + "\n", encoding="utf-8")
+        arguments.output.with_suffix(".svg").write_text(_drawing(found), encoding="utf-8")
+
+
+def _compared(name: str, pythons: Mapping[str, Path]) -> Compared:
+    import converters
+    from converters.convert import convert_model
+    from examples.reference import reference
+
+    entry, path = reference(name), KEPT / f"{name}.onnx"
+    model = load(convert_model(converters.load(entry.model())).model)
+    ir.save(model, path)
+    costs, inputs = _by_layer(model), held_out(name)
+    exact = outputs(model.clone(), inputs, logits_of(model))
+    peers: dict[str, Spot | str] = {}
+    for tool in INT8:
+        if tool.environment in pythons:
+            made = run(tool, pythons[tool.environment], path, entry.calibration, held_out_file(name))
+            peers[tool.name] = made if isinstance(made, str) else _peer(made, model, inputs, exact, costs)
+    ranges = collect(model, entry.calibration)
+    recipe = decide(model, "int8", ranges)
+    both = (
+        _curve(model, one, entry.calibration, inputs, exact, costs) for one in (recipe, _gated(model, recipe, ranges))
+    )
+    return Compared(name, *both, peers)
+
+
+def _gated(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Recipe:
+    """The recipe with its gates in INT8 too."""
+    gates = gate_nodes(model)
+    layers = (
+        LayerPrecision(layer.name, "int8", "a gate, as other tools have it") if layer.name in gates else layer
+        for layer in recipe.layers
+    )
+    return complete(dataclasses.replace(recipe, layers=tuple(layers)), model, ranges)
+
+
+def _by_layer(model: ir.Model) -> dict[str, Cost]:
+    """The nominal cost of each layer with constant weights, gates included: `engines.search.cost`, rule 1."""
+    found = []
+    for node in compute_nodes(model):
+        weights = weights_of(node)
+        if weights is not None:
+            size = weights.array.size
+            found.append(Group(node.name or "", (), products(node), elements(node.inputs[0]), size))
+    return nominal(found)
+
+
+def _cost(costs: Mapping[str, Cost], low: Collection[str]) -> float:
+    whole = sum(cost.high for cost in costs.values())
+    return sum(cost.low if name in low else cost.high for name, cost in costs.items()) / whole
+
+
+def _curve(
+    model: ir.Model,
+    recipe: Recipe,
+    calibration: Path,
+    inputs: Mapping[str, Array],
+    exact: Array,
+    costs: Mapping[str, Cost],
+) -> tuple[Spot, ...]:
+    """What `kerasrt recipe --pareto` finds with the calibration data, judged on the held-out inputs."""
+    groups = groups_of(model, recipe)
+    switched = Switched(model, recipe, groups)
+    samples = evaluation(model, str(calibration), Ranges({}, {}, 0))
+    spots = []
+    for point in curve(model, recipe, samples):
+        (found,) = switched.run(inputs, point.low)
+        layers = [name for group in groups if group.value in point.low for name in group.layers]
+        built = _built(model, chosen(recipe, groups, point.low, "high at this point"))
+        spots.append(Spot(_cost(costs, layers), sqnr(found, exact), *built))
+    return tuple(spots)
+
+
+def _peer(
+    made: Path, model: ir.Model, inputs: Mapping[str, Array], exact: Array, costs: Mapping[str, Cost]
+) -> Spot | str:
+    """A tool's graph; by its layers and scales as a recipe, in our placement over FP16, if that errs less."""
+    if made.suffix != ".onnx":
+        return Spot(_cost(costs, costs), judge_logits(made, exact).sqnr)  # which quantizes every layer
+    graph = ir.load(made)
+    layers = int8_layers(graph)
+    if not layers:
+        return "no layer in INT8"
+    own = sqnr(outputs(graph.clone(), inputs, logits_of(graph)), exact)
+    floating = load(graph)
+    separate(floating)
+    recipe = engines.recipe(ir.to_proto(graph), "int8")
+    placed = sqnr(ours.simulated(floating, recipe, inputs, logits_of(floating)), exact)
+    return Spot(_cost(costs, layers), max(own, placed), *_built(floating, recipe))
+
+
+def _built(model: ir.Model, recipe: Recipe) -> tuple[int, int]:
+    """Kernels of TensorRT-RTX's engine, and the bytes that they move at a batch of 1."""
+    try:
+        built = find("tensorrt-rtx").build(model, recipe, Profile())
+    except BuildError:
+        return 0, 0
+    assert built.table is not None
+    return len(built.table.rows), moved(built.table)
+
+
+def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> list[str]:
+    options = " ".join(f"--{name} PYTHON" for name in pythons)
+    packages = "; ".join(versions(python, name) for name, python in pythons.items())
+    spots = [(each, tool, spot) for each in found for tool, spot in each.peers.items() if isinstance(spot, Spot)]
+    above = [(each.name, tool) for each, tool, spot in spots if (each.best(spot) or -np.inf) < spot.sqnr]
+    built = [(each, tool, spot) for each, tool, spot in spots if spot.moved]
+    above_built = [(each.name, tool) for each, tool, spot in built if (each.best_built(spot) or -np.inf) < spot.sqnr]
+    lines = [
+        "# The curve beside other tools' points",
+        "",
+        f"`python -m benchmarks.peers.pareto {options}`: {packages}.",
+        "",
+        "*Ours*: the recipes that `kerasrt recipe --pareto` finds with the calibration data. Cost: nominal bytes "
+        "(`engines.search.cost`, rule 1, over all Conv, Gemm and MatMul, gates included), of what they are all in "
+        "FP16. SQNR of the logits over 2,000 held-out inputs, simulated. A tool's point has the better of two SQNRs: "
+        "its own graph's, FP32 between Q and DQ, and its layers and scales in our placement, FP16 between. Kernels and "
+        "the bytes that they move: of TensorRT-RTX's engine, a tool's layers and scales in our placement. MCT gives no "
+        "graph; it quantizes every layer.",
+        "",
+        "*Ours, gates too*: the same with the gates of attention (SE, CBAM) among what may be INT8, which our rules keep "
+        "in FP16: they are half of the products of these networks, and next to none of the work.",
+        "",
+        f"By nominal bytes {_verdict(len(spots), above)}",
+        "",
+        f"By the bytes that the engines move, our rules' curve alone, {_verdict(len(built), above_built)}",
+        "",
+        f"![The curves]({output.with_suffix('.svg').name})",
+        "",
+    ]
+    for each in found:
+        lines += _section(each)
+    return lines
+
+
+def _verdict(count: int, above: list[tuple[str, str]]) -> str:
+    text = f"{count - len(above)} of {count} points of other tools lie below ours or on it"
+    return f"{text}; above: {', '.join(f'{tool} on {name}' for name, tool in above)}." if above else f"{text}."
+
+
+def _section(each: Compared) -> list[str]:
+    lines = [
+        f"## {each.name}",
+        "",
+        "| recipe | cost | SQNR dB | kernels | moved KiB | ours at no more cost, dB | at no more bytes moved, dB |",
+        "|---" * 7 + "|",
+        *(f"| ours | {_figures(spot)} | | |" for spot in each.curve),
+        *(f"| ours, gates too | {_figures(spot)} | | |" for spot in each.gated),
+    ]
+    for tool, spot in each.peers.items():
+        if isinstance(spot, str):
+            lines.append(f"| {tool} | {spot} | | | | | |")
+            continue
+        best = each.best(spot)
+        built = each.best_built(spot) if spot.moved else None
+        text = "none so cheap" if best is None else f"{best:.1f}"
+        other = "" if not spot.moved else "none" if built is None else f"{built:.1f}"
+        lines.append(f"| {tool} | {_figures(spot)} | {text} | {other} |")
+    return [*lines, ""]
+
+
+def _figures(spot: Spot) -> str:
+    built = f"{spot.kernels} | {spot.moved / 1024:.0f}" if spot.moved else " | "
+    return f"{100 * spot.cost:.1f} % | {spot.sqnr:.1f} | {built}"
+
+
+def _drawing(found: list[Compared]) -> str:
+    panels = {}
+    for each in found:
+        peers = {tool: [(spot.cost, spot.sqnr)] for tool, spot in each.peers.items() if isinstance(spot, Spot)}
+        lines = {"ours": each.curve, "ours, gates too": each.gated}
+        panels[each.name] = {name: [(spot.cost, spot.sqnr) for spot in spots] for name, spots in lines.items()} | peers
+    return draw(panels, "cost, of FP16's", "SQNR, dB")
+
+
+if __name__ == "__main__":
+    main()
