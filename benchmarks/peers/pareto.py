@@ -207,8 +207,8 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
         "the bytes that they move: of TensorRT-RTX's engine, a tool's layers and scales in our placement. MCT gives no "
         "graph; it quantizes every layer.",
         "",
-        "*Ours, gates too*: the same with the gates of attention (SE, CBAM) among what may be INT8, which our rules keep "
-        "in FP16: they are half of the products of these networks, and next to none of the work.",
+        "*Ours, gates too*: the same with the gates of attention (SE, CBAM) among what may be INT8. Our rules keep "
+        "them in FP16: they have next to none of the multiplications, but their weights are nominal bytes too.",
         "",
         f"By nominal bytes {_verdict(len(spots), above)}",
         "",
