@@ -107,10 +107,10 @@ def _compared(name: str, pythons: Mapping[str, Path]) -> Compared:
             peers[tool.name] = made if isinstance(made, str) else _peer(made, model, inputs, exact, costs)
     ranges = collect(model, entry.calibration)
     recipe = decide(model, "int8", ranges)
-    both = (
+    alone, gated = (
         _curve(model, one, entry.calibration, inputs, exact, costs) for one in (recipe, _gated(model, recipe, ranges))
     )
-    return Compared(name, *both, peers)
+    return Compared(name, alone, gated, peers)
 
 
 def _gated(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Recipe:
