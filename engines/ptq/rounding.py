@@ -15,6 +15,8 @@ from engines.recipe import INT8_MAXIMUM
 
 DAMPING = 0.03
 """Part of the mean of H's diagonal that is added to it: directions that few samples show are not trusted."""
+BLOCK = 128
+"""Weights of an output channel that are gone through before the gradients of the others follow, in one product."""
 SWEEPS = 6
 """Passes over all weights of a layer; few change after the third."""
 
@@ -44,20 +46,33 @@ def rounded(weights: Doubles, scale: Doubles, moments: Doubles) -> Doubles:
     """The integers (groups, K, M) that coordinate descent finds; ``moments``: H, positive definite."""
     integers = nearest(weights, scale)
     gradient = moments @ (integers * scale - weights)
-    diagonal = np.diagonal(moments, axis1=1, axis2=2)
     for _ in range(SWEEPS):
         moved = False
-        for k in range(weights.shape[1]):
-            best = integers[:, k] - gradient[:, k] / (diagonal[:, k, None] * scale[:, 0])
-            best = np.clip(np.rint(best), -INT8_MAXIMUM, INT8_MAXIMUM)
-            step = best - integers[:, k]
-            channels = np.flatnonzero(step.any(axis=0))
-            if not channels.size:
-                continue
-            moved = True
-            integers[:, k] = best
-            change = (step * scale[:, 0])[:, None, channels]
-            gradient[:, :, channels] += moments[:, :, k, None] * change
+        for start in range(0, weights.shape[1], BLOCK):
+            block = slice(start, start + BLOCK)
+            here = np.ascontiguousarray(moments[:, block, block])
+            change = _descend(integers[:, block], gradient[:, block].copy(), scale, here)
+            if change.any():
+                moved = True
+                gradient += moments[:, :, block] @ change
         if not moved:
             break
     return integers
+
+
+def _descend(integers: Doubles, gradient: Doubles, scale: Doubles, moments: Doubles) -> Doubles:
+    """One sweep over the rows of a block, in place; returns by how much its weights change.
+
+    ``gradient``: of these rows, which is used up; ``moments``: among these rows.
+    """
+    change = np.zeros_like(integers)
+    for k in range(integers.shape[1]):
+        best = integers[:, k] - gradient[:, k] / (moments[:, k, k, None] * scale[:, 0])
+        best = np.clip(np.rint(best), -INT8_MAXIMUM, INT8_MAXIMUM)
+        step = best - integers[:, k]
+        channels = np.flatnonzero(step.any(axis=0))
+        if channels.size:
+            integers[:, k] = best
+            change[:, k] = step * scale[:, 0]
+            gradient[:, :, channels] += moments[:, :, k, None] * change[:, None, k, channels]
+    return change
