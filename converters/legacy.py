@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 import operator
-import sys
 from typing import Any
 
 import keras
@@ -260,13 +259,9 @@ class RawOperation(keras.layers.Layer):  # type: ignore[misc]
         return self._adapter()(*args, **kwargs)
 
     def _adapter(self) -> Any:
-        place, _, name = self.function.rpartition(".")
-        wanted = sys.modules.get("tensorflow")
-        for part in filter(None, place.split(".")):
-            wanted = getattr(wanted, part, None)
-        for module, function, adapter in tensorflow_functions.redirections():
-            if module is wanted and function == name:
-                return adapter
+        adapter = tensorflow_functions.adapter(self.function)
+        if adapter is not None:
+            return adapter
         raise ConversionError(
             f"the operation tf.{self.function} of this Keras 2 model has no meaning in keras.ops",
             where=f"layer '{self.name}'",

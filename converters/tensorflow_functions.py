@@ -301,6 +301,17 @@ _KERAS_BACKEND: dict[str, Adapter] = {
 }
 
 
+_TABLES = {
+    "": _TOP,
+    "nn": _NN,
+    "math": _MATH,
+    "linalg": _LINALG,
+    "image": _IMAGE,
+    "debugging": _DEBUGGING,
+    "quantization": _QUANTIZATION,
+}
+
+
 def writes() -> list[tuple[Any, str]]:
     """(class, name) of each method that changes a tf.Variable, where TensorFlow is loaded."""
     if "tensorflow" not in sys.modules:
@@ -311,23 +322,23 @@ def writes() -> list[tuple[Any, str]]:
     return [(cls, name) for cls in ResourceVariable.__mro__ for name in vars(cls) if name.startswith(prefixes)]
 
 
+def adapter(name: str) -> Adapter | None:
+    """The adapter of a function by its name after ``tf.``, whether TensorFlow is there or not."""
+    place, _, function = name.rpartition(".")
+    return {**_TABLES, "keras.backend": _KERAS_BACKEND}.get(place, {}).get(function)
+
+
 def redirections() -> list[tuple[Any, str, Adapter]]:
     """(module, name, adapter) of each function, where TensorFlow is loaded; a layer written in it has loaded it."""
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return []
-    tables: tuple[tuple[Any, dict[str, Adapter]], ...] = (
-        (tf, _TOP),
-        (tf.nn, _NN),
-        (tf.math, _MATH),
-        (tf.linalg, _LINALG),
-        (tf.image, _IMAGE),
-        (tf.debugging, _DEBUGGING),
-        (tf.quantization, _QUANTIZATION),
-    )
+    tables: list[tuple[Any, dict[str, Adapter]]] = [
+        (getattr(tf, place) if place else tf, table) for place, table in _TABLES.items()
+    ]
     backend = sys.modules.get("keras._tf_keras.keras.backend")  # tf.keras.backend, where something has looked at it
     if backend is not None:
-        tables = (*tables, (backend, _KERAS_BACKEND))
+        tables.append((backend, _KERAS_BACKEND))
     from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 
     found = [(module, name, adapter) for module, table in tables for name, adapter in table.items()]

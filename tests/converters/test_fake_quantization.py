@@ -8,11 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from converters.convert import convert_model
 from deploy.errors import ConversionError
 from tests.converters.checking import check, operations
+from tests.converters.tensorflow_only import require_tensorflow
+
+tf = require_tensorflow()
 
 LOW = np.array([-1.0, -2.0, -0.5], np.float32)
 quantization = tf.quantization

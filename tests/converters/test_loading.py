@@ -17,6 +17,7 @@ from keras import layers
 import converters
 from deploy.errors import ConversionError
 from tests.converters.checking import check, keras_function, randomize
+from tests.converters.tensorflow_only import IS_BACKEND, needs_tensorflow
 
 X = np.random.default_rng(0).standard_normal((2, 8, 7, 3)).astype(np.float32)
 
@@ -42,11 +43,12 @@ def files(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> dict[
     model.save(paths["h5"])
     paths["hdf5"].write_bytes(paths["h5"].read_bytes())
     paths["saved"] = folder / "saved"
-    model.export(str(paths["saved"]), verbose=False)
+    if IS_BACKEND:
+        model.export(str(paths["saved"]), verbose=False)
     return paths
 
 
-@pytest.mark.parametrize("kind", ["keras", "h5", "hdf5", "saved"])
+@pytest.mark.parametrize("kind", ["keras", "h5", "hdf5", pytest.param("saved", marks=needs_tensorflow)])
 def test_formats(kind: str, files: dict[str, Path], model: keras.Model) -> None:
     loaded = converters.load(files[kind])
     (expected,) = keras_function(model)([X])

@@ -60,6 +60,8 @@ CASES = [
     case(Normalized, (5, 4, 3), invert=True),
     case(layers.CenterCrop, (8, 7, 3), height=4, width=5),
     case(layers.RandomCrop, (8, 7, 3), height=4, width=5),
+]
+LOOKUPS = [
     case(layers.IntegerLookup, (4,), vocabulary=[3, 1, 2], dtype="int32"),
     case(layers.IntegerLookup, (4,), vocabulary=[3, 1, 2], output_mode="multi_hot", dtype="int32"),
     case(layers.IntegerLookup, (4,), vocabulary=[3, 1, 2], mask_token=0, dtype="int32"),
@@ -68,6 +70,12 @@ CASES = [
 
 @parametrize(CASES)
 def test_cases(item: Case) -> None:
+    item.check()
+
+
+@needs_tensorflow
+@parametrize(LOOKUPS)
+def test_lookups(item: Case) -> None:
     item.check()
 
 
@@ -96,6 +104,7 @@ def test_hashes_are_refused_with_the_reason() -> None:
             convert_model(keras.Model(given, layer(given)))
 
 
+@needs_tensorflow
 def test_a_lookup_that_has_no_expression_is_one_error() -> None:
     inputs = keras.Input((1,), dtype="int64")
     with pytest.raises(ConversionError, match="IntegerLookup"):
