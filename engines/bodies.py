@@ -2,7 +2,7 @@
 
 1. A body is of one type, as a whole: what a loop carries from step to step has the same type before and after.
 2. It computes in the type of its node, where ONNX defines every operator in it for that type and all its values' types
-   are known, else in FP32 (`engines.casting.possible`); so does a body inside of a body.
+   are known, else in FP32 (`engines.casting.hindrance`), and the recipe says why; so does a body inside of a body.
 3. What it reads from the graph around it is cast there, once for all readers, and not at every step.
 TensorRT-RTX builds such bodies in FP16 and BF16 (measured: If, Loop, Scan).
 """

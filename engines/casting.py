@@ -38,15 +38,21 @@ def node_type(node: ir.Node, recipe: Recipe) -> ir.DataType:
 
 
 def possible(node: ir.Node, wanted: ir.DataType) -> bool:
-    """Whether ONNX defines a node of the main graph, and each in its bodies, for a type (Range it does not, for one).
+    """Whether ONNX defines a node of the main graph, and each in its bodies, for a type."""
+    return not hindrance(node, wanted)
 
-    Not of a node in a body whose output's type nobody knows.
-    """
+
+def hindrance(node: ir.Node, wanted: ir.DataType) -> str:
+    """The first of a node and those in its bodies that cannot compute in a type (a Range), and why; or empty."""
     version = node.graph.opset_imports.get("", 0) if node.graph is not None else 0
+    if wanted == ir.DataType.BFLOAT16:
+        version = max(version, BF16_OPSET)  # to which such a graph is raised
     inner = inner_nodes(node)
-    if any(value.dtype is None for one in inner for value in one.outputs):
-        return wanted == ir.DataType.FLOAT
-    return all(_defined(one.domain, one.op_type, version, wanted) for one in (node, *inner))
+    for one in (node, *inner):
+        if not _defined(one.domain, one.op_type, version, wanted):
+            return f"ONNX does not define {one.op_type} ({one.name}) for it"
+    untyped = [value.name for one in inner for value in one.outputs if value.dtype is None]
+    return f"the type of {untyped[0]} is not known" if untyped and wanted != ir.DataType.FLOAT else ""
 
 
 @functools.cache

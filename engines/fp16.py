@@ -26,6 +26,7 @@ import onnx_ir as ir
 
 from engines.bodies import inner_nodes
 from engines.calibration.ranges import Ranges
+from engines.casting import hindrance
 from engines.fewest_casts import joined
 from engines.graphs import COMPUTE, constant, name_of
 
@@ -58,8 +59,15 @@ def kept_high(model: ir.Model, ranges: Ranges | None) -> dict[str, str]:
         if inside and node.name and node.name not in found:
             name, why = list(inside.items())[-1]
             found[node.name] = f"{name} in its body: {why}"
+    found = bodies_high(model, ir.DataType.FLOAT16) | found
     others = sorted(joined(model, found) - found.keys())
     return found | dict.fromkeys(others, "in FP32 for fewer Casts: it stands beside operations in FP32")
+
+
+def bodies_high(model: ir.Model, kind: ir.DataType) -> dict[str, str]:
+    """Names of the branches and loops that cannot compute in a type, with the reason."""
+    found = {node.name or "": hindrance(node, kind) for node in model.graph if inner_nodes(node)}
+    return {name: f"with its body in FP32: {why}" for name, why in found.items() if why}
 
 
 def _masked(model: ir.Model, ranges: Ranges | None) -> frozenset[ir.Value]:

@@ -17,7 +17,7 @@ from engines.calibration.ranges import Ranges
 from engines.calibration.store import Say
 from engines.calibration.tensorrt_cache import Cache, check_asked, is_cache, read
 from engines.fingerprint import fingerprint
-from engines.fp16 import SMALLEST_NORMAL, kept_high
+from engines.fp16 import SMALLEST_NORMAL, bodies_high, kept_high
 from engines.graphs import Weights, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
 from engines.lint import require_unquantized
@@ -62,7 +62,10 @@ def decide(
     require_unquantized(model, "graph")
     check(repairs, (precision,), calibration=calibration if cache is None else cache.path, trained=bool(trained))
     if precision in ("fp32", "bf16"):
-        layers = (LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model))
+        layers = [LayerPrecision(node.name or "", precision, "asked for") for node in compute_nodes(model)]
+        if precision == "bf16":
+            high = bodies_high(model, ir.DataType.BFLOAT16)
+            layers += [LayerPrecision(name, "fp32", why) for name, why in high.items()]
         return Recipe(precision, precision, tuple(layers), model=fingerprint(model))
     if precision in QUANTIZED and calibration is None and cache is None and not (trained and precision == "int8"):
         raise BuildError(

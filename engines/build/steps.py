@@ -70,7 +70,8 @@ def errors(
             raise BuildError(
                 f"{recipe.precision} overflows: output {name} becomes NaN or infinite on the golden inputs",
                 where=f"layer {where}" if where else "",
-                fix="give calibration data (--calibration), so that what overflows is kept in FP32",
+                fix="give calibration data (--calibration), so that what overflows is kept in FP32; of a loop, "
+                "whose steps it does not see, write fp32 for that layer in the recipe (--recipe)",
             )
         metrics = measure(expected, outputs[name])
         values = {name: getattr(metrics, name) for name in ("max_abs", "relative", "rmse", "cosine", "sqnr_db", "top1")}

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from keras import ops
+from onnx import helper
 
 import engines
 from converters import convert
@@ -97,6 +98,29 @@ def test_an_epsilon_in_a_body_keeps_it_high_and_says_so() -> None:
     recipe = engines.recipe(proto, "fp16")
     (why,) = (layer.why for layer in recipe.layers if layer.precision == "fp32" and "in its body" in layer.why)
     assert "in its body: its constant 1e-08 is too small for FP16" in why
+    onnx.checker.check_model(engines.apply(recipe, proto, "tensorrt"), full_check=True)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_body_that_cannot_have_the_type_is_fp32_and_the_recipe_says_why(precision: str) -> None:
+    proto = _graph(FUNCTIONS["Loop"])
+    (loop,) = (node for node in proto.graph.node if node.op_type == "Loop")
+    body = loop.attribute[0].g
+    limits = [
+        helper.make_node("Constant", [], [name], value_float=value)
+        for name, value in (("a", 0.0), ("b", 8.0), ("c", 1.0))
+    ]
+    ramp = helper.make_node("Range", ["a", "b", "c"], ["ramp"], name="ramp")
+    last = body.node[-1 if body.node[-1].op_type == "Add" else -2]
+    added = helper.make_node("Add", [last.output[0], "ramp"], ["ramped"], name="ramped")
+    body.node.extend([*limits, ramp, added])
+    for value in body.output:
+        if value.name == last.output[0]:
+            value.name = "ramped"
+    proto = onnx.shape_inference.infer_shapes(proto)
+    recipe = engines.recipe(proto, precision)
+    (high,) = (layer for layer in recipe.layers if layer.name == loop.name)
+    assert (high.precision, high.why) == ("fp32", "with its body in FP32: ONNX does not define Range (ramp) for it")
     onnx.checker.check_model(engines.apply(recipe, proto, "tensorrt"), full_check=True)
 
 
