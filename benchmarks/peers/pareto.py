@@ -38,7 +38,6 @@ from engines.search.switched import Switched
 from engines.targets.base import find
 from engines.trained import separate
 
-
 EVERY = 4
 """Of the held-out inputs: a curve is many recipes."""
 
