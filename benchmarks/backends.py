@@ -3,8 +3,9 @@
 python -m benchmarks.backends jax=PYTHON torch=PYTHON [--only NAME,NAME] [-o benchmarks/results/backends.md]
 
 Each backend is named with an interpreter that has it, in an environment without TensorFlow. Each model is measured in
-a process of its own: one of keras.applications gets random weights and BatchNormalization statistics of two random
-images, a reference model its trained weights and its sample. Rows that are in the JSON file beside the table stay.
+a process of its own: one of keras.applications gets random weights and BatchNormalization statistics of eight random
+images, of which two are compared, a reference model its trained weights and its sample. Rows that are in the JSON file
+beside the table stay.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _measure(name: str) -> dict[str, Any]:
 
 
 def _application(name: str) -> tuple[Any, list[NDArray[Any]]]:
-    """The model with random weights, no bias at zero, and the statistics of its two images."""
+    """The model with random weights, no bias at zero, and the statistics of eight images; two of these."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -146,7 +147,7 @@ def _application(name: str) -> tuple[Any, list[NDArray[Any]]]:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape).astype(np.float32))
         elif variable.name in ("beta", "bias"):
             variable.assign(rng.normal(0.0, 0.1, variable.shape).astype(np.float32))
-    images = rng.standard_normal((2, *model.input_shape[1:])).astype(np.float32)
+    images = rng.standard_normal((8, *model.input_shape[1:])).astype(np.float32)
     if name.startswith(PREPROCESSING):
         images = np.clip(images * 64 + 128, 0, 255)
     norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
@@ -154,7 +155,7 @@ def _application(name: str) -> tuple[Any, list[NDArray[Any]]]:
         layer.momentum = 0.0
     if norms:
         model(images, training=True)
-    return model, [images]
+    return model, [images[:2]]
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:

@@ -64,7 +64,17 @@ Redirect = Callable[[str, Function, Function], Function]
 
 
 def base_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """Output specification by abstract evaluation of ``call``: for an operation whose own shape rule fails."""
+    """Output specification by abstract evaluation of ``call``: for an operation whose own shape rule fails.
+
+    JAX evaluates no variables abstractly; what stands for one has the dtype that it has in this call.
+    """
+
+    def abstract(value: Any) -> Any:
+        if not isinstance(value, keras.Variable):
+            return value
+        return keras.KerasTensor(value.shape, keras.backend.standardize_dtype(value.dtype))
+
+    args, kwargs = keras.tree.map_structure(abstract, (args, kwargs))
     return Operation.compute_output_spec(operation, *args, **kwargs)
 
 

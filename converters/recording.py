@@ -155,7 +155,7 @@ class Recorder:
         """Records an operation that no rule is needed for, or what it consists of."""
         if self.path and not self.is_known(operation):  # so that the layer around it is recorded as a whole
             self.unknown = operation
-            raise ConversionError(why_unknown(operation), fix="write it with other keras.ops")
+            raise ConversionError(why_unknown(operation), fix="")  # the error of the layer says what to do
         opening = self.opening_of(operation)
         if opening is not None:
             return self._compose(opening, operation, args, kwargs)
