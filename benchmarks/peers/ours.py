@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import engines
 from benchmarks.peers.judge import logits_of
 from engines.apply import applied
-from engines.calibration.choice import choose
+from engines.calibration.choice import Choice, choose
 from engines.calibration.collect import collect
 from engines.graphs import compute_nodes, load, weights_of
 from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
@@ -46,12 +46,16 @@ def same_layers(model: ir.Model, calibration: Mapping[str, Array], names: frozen
     graph = load(model)
     ranges = collect(graph, calibration)
     start = with_layers(graph, decide(graph, "int8", ranges, "minmax"), names)
-    choice = choose(graph, start, ranges)
+    return with_ranges(start, choose(graph, start, ranges))
+
+
+def with_ranges(recipe: Recipe, choice: Choice) -> Recipe:
+    """The recipe with the ranges that were chosen."""
     activations = tuple(
         dataclasses.replace(a, scale=choice.amax[a.value] / INT8_MAXIMUM or 1.0) if a.value in choice.amax else a
-        for a in start.activations
+        for a in recipe.activations
     )
-    return dataclasses.replace(start, activations=activations)
+    return dataclasses.replace(recipe, activations=activations)
 
 
 def placed(graph: ir.Model, inputs: Mapping[str, Array]) -> Array:

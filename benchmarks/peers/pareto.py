@@ -24,6 +24,7 @@ from benchmarks.peers.judge import Array, int8_layers, logits_of, outputs, sqnr
 from benchmarks.peers.tools import INT8, KEPT, run, versions
 from deploy.errors import BuildError
 from deploy.manifest import Profile
+from engines.calibration.choice import choose
 from engines.calibration.collect import collect
 from engines.calibration.ranges import Ranges
 from engines.completion import complete
@@ -117,13 +118,14 @@ def _compared(name: str, pythons: Mapping[str, Path]) -> Compared:
 
 
 def _gated(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Recipe:
-    """The recipe with its gates in INT8 too."""
+    """The recipe with its gates in INT8 too, and the ranges chosen anew for that."""
     gates = gate_nodes(model)
     layers = (
         LayerPrecision(layer.name, "int8", "a gate, as other tools have it") if layer.name in gates else layer
         for layer in recipe.layers
     )
-    return complete(dataclasses.replace(recipe, layers=tuple(layers)), model, ranges)
+    start = complete(dataclasses.replace(recipe, layers=tuple(layers)), model, ranges)
+    return ours.with_ranges(start, choose(model, start, ranges))
 
 
 def _by_layer(model: ir.Model) -> dict[str, Cost]:

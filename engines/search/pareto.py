@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PROFILE = Profile()
 POINTS = 16
-"""Budgets along the curve, in even steps of dB between all layers in 8 bits and none."""
+"""Budgets along the curve, from all layers in 8 bits to none: their steps of dB grow from the one to the other, as the
+first decibels cost most."""
 BAR = 24
 
 
@@ -76,7 +77,8 @@ def curve(
     lowest = frozenset(group.value for group, saved in zip(found.groups, gain, strict=True) if saved > 0)
     ends = [found.sqnr(found.outputs(low, SEARCHED), SEARCHED) for low in (frozenset[str](), lowest)]
     choices: dict[frozenset[str], None] = {frozenset(): None, lowest: None}
-    for decibels in np.linspace(max(ends), min(ends) - 0.5, POINTS):
+    low_end, high_end = min(ends) - 0.5, max(ends)
+    for decibels in low_end + (high_end - low_end) * np.linspace(1, 0, POINTS) ** 2:
         allowed = np.full(len(found.bounds), 10 ** (-decibels / 10)) - found.base
         picked = choose(gain, found.added, allowed, found.pairs)
         choices[frozenset(g.value for g, one in zip(found.groups, picked, strict=True) if one)] = None
