@@ -232,8 +232,8 @@ def _agreement(made: Made) -> list[str]:
     margins = np.quantile(ordered[:, -1] - ordered[:, -2], (0.01, 0.05))
     lines = [
         "",
-        f"fer on {len(exact)} faces, mirrored and warped, without labels: 1 % of FP32's decisions are by a margin of less "
-        f"than {margins[0]:.4f} in probability, 5 % by less than {margins[1]:.3f}.",
+        f"fer on {len(exact)} faces, mirrored and warped, without labels: 1 % of FP32's decisions are by a margin of "
+        f"less than {margins[0]:.4f} in probability, 5 % by less than {margins[1]:.3f}.",
         "",
         "| recipe | decisions that differ | products in INT8 | kept high |",
         "|---|---|---|---|",
