@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from engines.apply import applied
 from engines.calibration.estimators import ESTIMATORS, METHODS, minmax
+from engines.calibration.open_scales import half, open_scales
 from engines.calibration.ranges import Ranges
 from engines.fp16 import SMALLEST_NORMAL
 from engines.graphs import compute_nodes, load, name_of, products
@@ -137,7 +138,7 @@ class Replay:
         self._batches = [{n: a[i : i + size] for n, a in samples.items()} for i in range(0, count, size)]
         exact, simulated = load(model), applied(recipe, model, "simulate")
         names = [logits(value).value for value in exact.graph.outputs]
-        self._scales = _open_scales(simulated)
+        self._scales = open_scales(simulated)
         return_values(exact, names)
         return_values(simulated, names)
         run = session(exact, optimize=True)
@@ -146,10 +147,7 @@ class Replay:
 
     def noise(self, amax: Mapping[str, float]) -> Noise:
         """Noise power relative to the signal's with these ranges, summed over outputs; of each half of the samples."""
-        scales = {
-            name: np.asarray(np.float16(amax[value] / INT8_MAXIMUM or 1.0), np.float32)
-            for value, name in self._scales.items()
-        }
+        scales = {name: half(amax[value]) for value, name in self._scales.items()}
         noise = np.zeros(2)
         for found, exact in zip(self._outputs(self._session, scales), self._expected, strict=True):
             error = (found - exact) ** 2
@@ -161,17 +159,3 @@ class Replay:
         found = [run.run(None, {**batch, **scales}) for batch in self._batches]
         return [np.concatenate(arrays).astype(np.float64) for arrays in zip(*found, strict=True)]
 
-
-def _open_scales(model: ir.Model) -> dict[str, str]:
-    """Turns the scale of each quantized value into an input of the graph; its name by the value's."""
-    found: dict[str, str] = {}
-    for node in list(model.graph):
-        if node.op_type == "QuantizeLinear" and node.name:
-            value = node.name.removesuffix("/quantize")
-            scale = ir.val(f"{value}/open_scale", ir.DataType.FLOAT, ir.Shape([]))
-            model.graph.inputs.append(scale)
-            node.replace_input_with(1, scale)
-            for reader, _ in list(node.outputs[0].uses()):
-                reader.replace_input_with(1, scale)
-            found[value] = f"{value}/open_scale"
-    return found
