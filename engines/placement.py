@@ -57,11 +57,16 @@ def place(model: ir.Model, recipe: Recipe, scale_dtype: npt.DTypeLike) -> None:
 def _share_with_additions(model: ir.Model, recipe: Recipe, pairs: dict[str, ir.Value]) -> None:
     """Rule 4."""
     for node in model.graph:
-        computed = all(constant(value) is None for value in node.inputs)
-        if node.op_type == "Add" and computed and recipe.precision_of(node.name or "") == recipe.base:
+        if is_residual(node, recipe):
             for index, value in enumerate(node.inputs):
                 if value is not None and name_of(value) in pairs:
                     node.replace_input_with(index, pairs[name_of(value)])
+
+
+def is_residual(node: ir.Node, recipe: Recipe) -> bool:
+    """Whether a node is an Add that reads what is quantized of its operands (rule 4)."""
+    computed = all(constant(value) is None for value in node.inputs)
+    return node.op_type == "Add" and computed and recipe.precision_of(node.name or "") == recipe.base
 
 
 def _pair(model: ir.Model, value: ir.Value, scale: npt.NDArray[np.floating], kind: _Kind) -> ir.Value:

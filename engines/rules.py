@@ -11,7 +11,7 @@ import onnx_ir as ir
 from deploy.errors import BuildError
 from engines.cached import cached, together
 from engines.calibration.choice import Choice, uniform
-from engines.calibration.estimators import check_method
+from engines.calibration.estimators import OUTPUT, check_method
 from engines.calibration.kept import calibrated, chosen
 from engines.calibration.ranges import Ranges
 from engines.calibration.store import Say
@@ -88,12 +88,14 @@ def decide(
     if ranges is None or precision not in QUANTIZED:
         return _recipe(model, precision, ranges, Choice())
     if precision == "fp8":  # whose steps are relative: clipping gains nothing
-        return _recipe(model, precision, ranges, uniform(ranges, "minmax" if method == "auto" else method))
+        return _recipe(model, precision, ranges, uniform(ranges, "minmax" if method in ("auto", OUTPUT) else method))
 
     def decided(graph: ir.Model, seen: Ranges) -> Recipe:
-        if method != "auto":
+        if method not in ("auto", OUTPUT):
             return _recipe(graph, precision, seen, uniform(seen, method))
-        return _recipe(graph, precision, seen, chosen(graph, _recipe(graph, precision, seen, Choice()), seen, say))
+        return _recipe(
+            graph, precision, seen, chosen(graph, _recipe(graph, precision, seen, Choice()), seen, method, say)
+        )
 
     recipe = decided(model, ranges)
     return repaired(model, recipe, ranges, decided, repairs) if repairs else recipe
@@ -235,7 +237,7 @@ def _scales(model: ir.Model, precision: str, ranges: Ranges, choice: Choice) -> 
     found = []
     for name in (name_of(value) for value in values if is_float(value) and name_of(value) in ranges.minimum):
         amax = choice.amax.get(name, ranges.amax(name))
-        kept = ranges.amax(name) if choice.method == "auto" else amax
+        kept = ranges.amax(name) if choice.method in ("auto", OUTPUT) else amax
         limits = max(ranges.minimum[name], -kept), min(ranges.maximum[name], kept)
         estimator = choice.estimators.get(name, "minmax")
         found.append(ActivationScale(name, activation_scale(precision, amax), *limits, estimator))

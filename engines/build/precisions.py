@@ -22,7 +22,7 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
     from engines.cached import cached
     from engines.calibration import tensorrt_cache
     from engines.calibration.collect import collect
-    from engines.calibration.estimators import ESTIMATORS
+    from engines.calibration.estimators import clips
     from engines.calibration.kept import calibrated
     from engines.rules import decide
 
@@ -65,7 +65,7 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
                     progress.warn(note)
             made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given, source.io))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
-            if clipped := sum(a.estimator in ESTIMATORS and a.estimator != "minmax" for a in recipe.activations):
+            if clipped := sum(clips(a.estimator) for a in recipe.activations):
                 notes.append(f"{clipped} ranges clipped")
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)

@@ -18,7 +18,7 @@ from engines.sessions import input_specs, session
 MEMORY = 256 << 20
 """Bytes of intermediate values that one batch may take."""
 BATCH = 32
-REPLAYED, REPAIRED_ON = 64, 256
+REPLAYED = 256
 """Samples that are kept for a replay: to compare estimators, and to fit repairs to;"""
 REPLAYED_BYTES = 64 << 20
 """what they may take."""
@@ -63,8 +63,7 @@ def begin(model: ir.Model, repairs: bool = False) -> Seen:
     per_sample = 4 * sum(_elements(value) for value in model.graph.inputs)
     counted = {name_of(value) for value in sources if value is not None}
     axes = {name: axis for name, (axis, _) in Channels(model).values.items()} if repairs else {}
-    most = REPAIRED_ON if repairs else REPLAYED
-    return Seen(counted, axes, max(2, min(most, REPLAYED_BYTES // max(per_sample, 1))))
+    return Seen(counted, axes, max(2, min(REPLAYED, REPLAYED_BYTES // max(per_sample, 1))))
 
 
 def replay(

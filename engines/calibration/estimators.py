@@ -103,8 +103,15 @@ ESTIMATORS: dict[str, Callable[[Histogram], float]] = {
     "mse": mse,
 }
 """By the name that a recipe records."""
-METHODS = {"minmax": "minmax", "percentile": "percentile 99.99", "entropy": "entropy", "mse": "mse"}
+OUTPUT = "output"
+"""The one that a histogram alone does not give: by the error behind the layers (`engines.calibration.consumers`)."""
+METHODS = {"minmax": "minmax", "percentile": "percentile 99.99", "entropy": "entropy", "mse": "mse", OUTPUT: OUTPUT}
 """What may be asked for by name, beside ``auto``, and its estimator."""
+
+
+def clips(estimator: str) -> bool:
+    """Whether it may give less than all that was seen."""
+    return estimator == OUTPUT or (estimator in ESTIMATORS and estimator != "minmax")
 
 
 def check_method(method: str) -> None:

@@ -19,8 +19,8 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from engines.cache import content_of, source_code, versions
-from engines.calibration import store
-from engines.calibration.choice import Choice, choose
+from engines.calibration import choice, store
+from engines.calibration.choice import Choice
 from engines.calibration.collect import Progress, begin, collect
 from engines.calibration.data import Widened, provenance
 from engines.calibration.ranges import Ranges, Seen
@@ -61,20 +61,21 @@ def calibrated(
     return dataclasses.replace(ranges, key=key)
 
 
-def chosen(model: ir.Model, recipe: Recipe, ranges: Ranges, say: Say = lambda _: None) -> Choice:
-    """`engines.calibration.choice.choose`, from what is kept where there is anything."""
+def chosen(model: ir.Model, recipe: Recipe, ranges: Ranges, method: str = "auto", say: Say = lambda _: None) -> Choice:
+    """The choice of the methods ``auto`` and ``output``, from what is kept where there is anything."""
+    choose = choice.choose if method == "auto" else choice.by_outputs
     if not ranges.key:
         return choose(model, recipe, ranges)
     text = dataclasses.replace(recipe, calibration={}).to_json()
-    key = hashlib.sha256(f"choice {ranges.key} {text}".encode()).hexdigest()
+    key = hashlib.sha256(f"choice {method} {ranges.key} {text}".encode()).hexdigest()
     if (state := store.read(key, say)) is not None:
         with store.understood(say):
-            choice = Choice(**state)
+            found = Choice(**state)
             say("the choice of ranges kept from an earlier build")
-            return choice
-    choice = choose(model, recipe, ranges)
-    store.write(key, dataclasses.asdict(choice), say)
-    return choice
+            return found
+    found = choose(model, recipe, ranges)
+    store.write(key, dataclasses.asdict(found), say)
+    return found
 
 
 def pass_key(model: ir.Model, samples: object, repairs: bool = False) -> str:
