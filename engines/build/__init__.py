@@ -74,7 +74,8 @@ def build(
         custom_objects: the model's own classes: name -> class, or ``module:Class`` names.
         trust_lambda: load Lambda layers, which runs code in the file.
         signature: which one of a SavedModel; by default its serving signature, or the only one.
-        calibration_method: minmax, percentile, entropy or mse; auto compares them at the outputs, for INT8.
+        calibration_method: minmax, percentile, entropy, mse, or output (the error behind the layers that read a
+            value); auto compares them at the model's outputs, for INT8.
         recipe: a recipe, or the file of one (perhaps edited by hand), that is followed for its precision; other
             precisions are decided as ever. Scales that it lacks are computed.
         budget: how far from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …), with

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration-method",
         default="auto",
         metavar="METHOD",
-        help="minmax, percentile, entropy, mse (default: auto, what errs least at the outputs)",
+        help="minmax, percentile, entropy, mse, output (default: auto, what errs least at the outputs)",
     )
     add(
         "--recipe",

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from engines.apply import applied
-from engines.calibration.consumers import TRIES, least_errors
+from engines.calibration.consumers import PARTS, least_errors
 from engines.calibration.estimators import ESTIMATORS, METHODS, OUTPUT, minmax
 from engines.calibration.open_scales import half, open_scales
 from engines.calibration.ranges import Ranges
@@ -108,7 +108,7 @@ def _values(model: ir.Model, recipe: Recipe, ranges: Ranges) -> list[str]:
 
 def _replayed(model: ir.Model, ranges: Ranges) -> dict[str, npt.NDArray[Any]]:
     """As many samples of the replay as `UNIFORM_WORK` allows, but 4."""
-    count = int(max(4, UNIFORM_WORK // (multiplications(model) * (len(ESTIMATORS) + TRIES))))
+    count = int(max(4, UNIFORM_WORK // (multiplications(model) * (len(ESTIMATORS) + len(PARTS)))))
     return {name: array[:count] for name, array in ranges.replay.items()}
 
 

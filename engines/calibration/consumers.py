@@ -9,9 +9,9 @@
    nothing (Nagel et al. 2020, section 3.3).
 3. An Add that reads the quantized value (`engines.placement`, rule 4) gets its error as it is.
 4. Of several readers of a value the errors are added up, each relative to the power of what it gives in FP32.
-5. Ranges are tried from all that was seen down to where the magnitudes end without their tail. The error is flat around
-   its least, and where it is least is a matter of these samples, so the largest range within `SLACK` of it is taken:
-   what other samples have beyond it is clipped less.
+5. Ranges are tried from all that was seen down to 1/256 of it. The error is flat around its least, and where it is
+   least is a matter of these samples, so the largest range within `SLACK` of it is taken: what others have beyond it is
+   clipped less.
 The layers are independent of each other, so one run of a graph in which all of them stand side by side tries one range
 for every value.
 """
@@ -29,21 +29,17 @@ from onnx_ir.passes import common
 from deploy.npz import Array
 from engines.apply import applied
 from engines.calibration.collect import replay
-from engines.calibration.histogram import Histogram
+from engines.calibration.data import filled
 from engines.calibration.open_scales import half, open_scales
 from engines.calibration.ranges import Ranges
 from engines.graphs import compute_nodes, name_of
 from engines.placement import is_residual
 from engines.recipe import Recipe
-from engines.sessions import session
+from engines.sessions import input_specs, session
 
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
-EVEN, MORE = 14, 4
-"""Ranges that are tried for each value: evenly from all that was seen to `PART` of it, and beneath in equal ratios."""
-TRIES = EVEN + MORE
-PART = 0.3
-TAIL = 1.0
-"""Percent of a value's elements that the smallest range clips, those next to 0 not counted."""
+PARTS = (*np.linspace(1, 0.3, 14), *np.geomspace(0.3, 1 / 256, 8)[1:])
+"""Of all that was seen of a value, the ranges that are tried: fine where the best mostly is, coarse beneath."""
 SLACK = 0.05
 """Part by which the error may be above the least. It raised MEAN_Spot's worst SQNR over several replays by 1 dB."""
 
@@ -57,22 +53,12 @@ def least_errors(
 
     ``samples``: model inputs by name, batch first. A value that no INT8 layer reads keeps all that was seen.
     """
-    candidates = {value: _candidates(ranges.histograms[value]) for value in values}
+    candidates = {value: ranges.amax(value) * np.asarray(PARTS) for value in values}
     errors = output_errors(model, recipe, samples, candidates)
     found = {value: float(amax[0]) for value, amax in candidates.items()}
     for value, error in errors.items():
         found[value] = float(candidates[value][int(np.argmax(error <= (1 + SLACK) * error.min()))])
     return found
-
-
-def _candidates(histogram: Histogram) -> npt.NDArray[np.float64]:
-    """Rule 5, the largest first."""
-    filled = histogram.counts.copy()
-    filled[0] = 0
-    last = np.searchsorted(np.cumsum(filled), (1 - TAIL / 100) * filled.sum()) + 1
-    least = min(1.0, float(last) * histogram.width / histogram.amax) if histogram.amax and filled.any() else 1.0
-    parts = np.linspace(1, max(least, PART), EVEN), np.geomspace(max(least, PART), least, MORE + 1)[1:]
-    return np.asarray(histogram.amax * np.concatenate(parts))
 
 
 def output_errors(
@@ -91,7 +77,9 @@ def output_errors(
     every = list(dict.fromkeys(reader for found in readers.values() for reader in found))
     tries = len(next(iter(candidates.values())))
     noise, power = np.zeros((len(every), tries)), np.zeros((len(every), 1))
-    for _, values, _ in replay(model, samples):
+    fixed = next((spec.shape[0] for spec in input_specs(model) if isinstance(spec.shape[0], int)), 1)
+    whole = filled(dict(samples), -(-len(next(iter(samples.values()))) // fixed) * fixed)
+    for _, values, _ in replay(model, whole):
         inputs = {f"{value}/replayed": values[value] for value in readers}
         power[:, 0] += [_power(values[reader.gives]) for reader in every]
         for index in range(tries):

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration-method",
         default="auto",
         metavar="METHOD",
-        help="minmax, percentile, entropy, mse (default: auto)",
+        help="minmax, percentile, entropy, mse, output (default: auto)",
     )
     add(
         "--repairs",

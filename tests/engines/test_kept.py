@@ -19,8 +19,8 @@ import pytest
 import engines
 from deploy.errors import InputError
 from deploy.npz import Array, NpzArchive, write_npz
+from engines.calibration import choice, kept, store
 from engines.calibration import collect as collecting
-from engines.calibration import kept, store
 from engines.calibration.collect import collect
 from engines.calibration.kept import calibrated
 from engines.calibration.ranges import Ranges
@@ -316,7 +316,7 @@ def test_the_files_used_longest_ago_go_first(cache: Path, monkeypatch: pytest.Mo
 def test_a_choice_is_kept_with_its_pass(model: onnx.ModelProto, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = engines.recipe(model, "int8", calibration=folder)
     forbid(monkeypatch, collecting, "session")
-    forbid(monkeypatch, kept, "choose")
+    forbid(monkeypatch, choice, "choose")
     assert engines.recipe(model, "int8", calibration=folder) == first
     assert "samples replayed" in first.calibration["why"]
 
@@ -330,7 +330,7 @@ def test_a_choice_for_other_layers_is_another(model: onnx.ModelProto, folder: Pa
     layers = tuple(dataclasses.replace(one, precision="fp16") if one is first else one for one in recipe.layers)
     fewer = dataclasses.replace(recipe, layers=layers)
     for one in (recipe, fewer, fewer):
-        kept.chosen(load(model), one, ranges, said.append)
+        kept.chosen(load(model), one, ranges, say=said.append)
     assert said == ["the choice of ranges kept from an earlier build"]
 
 
@@ -350,7 +350,7 @@ def test_another_target_and_precision_use_the_pass_and_say_so(
     assert "earlier" not in build("int8", "onnxruntime")
     with monkeypatch.context() as patch:
         forbid(patch, collecting, "session")
-        forbid(patch, kept, "choose")
+        forbid(patch, choice, "choose")
         out = build("int8,fp16" if RTX else "int8,fp32", "tensorrt-rtx" if RTX else "onnxruntime")
     assert f"{COUNT} samples, range of" in out
     assert "values, kept from an earlier build" in out
