@@ -176,10 +176,10 @@ def recipe(
     or for int8 and fp16 the path of a TensorRT calibration cache (`engines.cached`);
     required for int8 and fp8, and for fp16 used to keep high what would overflow. ``calibration_method``: minmax,
     percentile (99.99), entropy, mse, output (the error behind the layers that read a value), or auto: for int8 what
-    errs least at the outputs, else minmax. ``budget``: how far from FP32 the outputs may be (`engines.search.budget`: ``top1=0.1pp``, ``sqnr=30dB``, …): as many layers are INT8 or
-    FP8 as it allows, which is searched on half of the samples and checked on the others; ``calibration["budget"]`` says
-    what was found. ``repairs``: some of ``equalize``, ``rounding``, ``biases``, or ``auto`` for all (`engines.ptq`):
-    each is kept where it lowers the error of INT8 on samples held out, and ``calibration["repairs"]`` says what was
+    errs least at the outputs, else minmax. ``budget``: how far from FP32 the outputs may be (`engines.search.budget`:
+    ``top1=0.1pp``, ``sqnr=30dB``, …): as many layers are INT8 or FP8 as it allows, which is searched on half of the
+    samples and checked on the others; ``calibration["budget"]`` says what was found. ``repairs``: some of
+    ``equalize``, ``rounding``, ``biases``, or ``auto`` for all (`engines.ptq`): each is kept where it lowers the error of INT8 on samples held out, and ``calibration["repairs"]`` says what was
     measured. Raises BuildError, also where no recipe keeps the budget, or InputError where the samples are unusable.
     """
     from engines.ptq.asked import check, parse

@@ -36,7 +36,7 @@ from engines.sessions import input_specs, session
 GAIN = 0.2
 """Part of the noise power that a change must save: 1 dB. With less, the held-out error of our models got worse too."""
 NEAR = 0.05
-"""The same for one estimator for all values, of which few are compared, and what it may cost in one half of them."""
+"""The same for one estimator for all values, of which few are compared; one half of the samples may lose it twice."""
 ENOUGH = 8
 """Fewer samples than this do not tell estimators apart: all values keep min-max."""
 SAME = 0.03
@@ -117,7 +117,7 @@ def least(found: Mapping[str, Noise]) -> str:
 
     Each is held against that, not against the one before it: two that differ by little may both be better.
     """
-    good = [name for name in found if better(found[name], found[OUTPUT], NEAR, NEAR)]
+    good = [name for name in found if better(found[name], found[OUTPUT], NEAR, 2 * NEAR)]
     return min(good, key=lambda name: float(found[name].sum()), default=OUTPUT)
 
 
