@@ -179,8 +179,9 @@ def recipe(
     errs least at the outputs, else minmax. ``budget``: how far from FP32 the outputs may be (`engines.search.budget`:
     ``top1=0.1pp``, ``sqnr=30dB``, …): as many layers are INT8 or FP8 as it allows, which is searched on half of the
     samples and checked on the others; ``calibration["budget"]`` says what was found. ``repairs``: some of
-    ``equalize``, ``rounding``, ``biases``, or ``auto`` for all (`engines.ptq`): each is kept where it lowers the error of INT8 on samples held out, and ``calibration["repairs"]`` says what was
-    measured. Raises BuildError, also where no recipe keeps the budget, or InputError where the samples are unusable.
+    ``equalize``, ``rounding``, ``biases``, or ``auto`` for all (`engines.ptq`): each is kept where it lowers the error
+    of INT8 on samples held out, and ``calibration["repairs"]`` says what was measured. Raises BuildError, also where no
+    recipe keeps the budget, or InputError where the samples are unusable.
     """
     from engines.ptq.asked import check, parse
 
