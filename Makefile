@@ -32,7 +32,7 @@ engines: $(READY)
 	@$(BIN)/python -m examples.build all $(ENGINES) $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -118,12 +118,21 @@ def _run(model: Any, inputs: Any, recorder: Recorder) -> Any:
             fix="use keras.ops on tensors; give other sizes with --shapes",
         )
         raise (recorder.fatal or recorder.failure or unknown) from error
-    if state.state_mapping:
+    written = written_variables(state, _variables(model))
+    if written and all(path.endswith("seed_generator_state") for path in written):
+        raise ConversionError(
+            "the model draws random numbers at inference, which an engine cannot do",
+            where=_name(model),
+            found="draws from " + ", ".join(written),
+            fix="pass training=False down to the random layers, take the noise as an input, or convert the model without"
+            " that part: keras.Model(model.inputs, ...) of the layers before it",
+        )
+    if written:
         raise ConversionError(
             "the model changes its own state at inference, which an engine cannot do",
             where=_name(model),
-            found="writes to " + ", ".join(written_variables(state, _variables(model))),
-            fix="set stateful=False, pass training=False down to the random layers, or pass the state in and out",
+            found="writes to " + ", ".join(written),
+            fix="set stateful=False, or pass the state in and out",
         )
     return outputs
 

@@ -63,7 +63,9 @@ def _defined(domain: str, operator: str, version: int, kind: ir.DataType) -> boo
     except onnx.defs.SchemaError:
         return False
     floats = [c.allowed_type_strs for c in schema.type_constraints if "tensor(float)" in c.allowed_type_strs]
-    return any(f"tensor({kind.name.lower()})" in allowed for allowed in floats) or not floats
+    if not floats:  # nothing to choose: FP32 (NonMaxSuppression), or no floats at all
+        return kind == ir.DataType.FLOAT or all(value.type_str != "tensor(float)" for value in schema.inputs)
+    return any(f"tensor({kind.name.lower()})" in allowed for allowed in floats)
 
 
 def typed_inputs(node: ir.Node) -> list[tuple[int, ir.Value]]:

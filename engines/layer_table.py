@@ -154,7 +154,7 @@ def _found(table: LayerTable, name: str) -> str:
     rows = [row for row in table.rows if name in row.nodes and row.kind not in _NO_ARITHMETIC]
     products = [row for row in rows if row.kind not in _ELEMENTWISE]
     products = products or [row for row in rows if _PRODUCT.search(row.name)]
-    products = products or [row for row in rows if "Mul" in row.name and row.constants]
+    products = products or [row for row in rows if "Mul" in row.name and (row.constants or len(row.inputs) > 1)]
     return "+".join(sorted({_precision(row) for row in products}))
 
 

@@ -57,14 +57,15 @@ def broadcast(g: Builder, *operands: Operand, dtype: str | None = None) -> tuple
 def common_order(*operands: Operand) -> Order:
     """The order of the largest operand of full rank.
 
-    Of several sequences (batch, time, channel) it is that of one that lies as Keras has it: where there are both, a
-    convolution's output meets what matrix products and layer normalizations made, and more of these will follow.
+    Of several equally large ones it is that of the order that more will follow in. Sequences (batch, time, channel) lie
+    as Keras has them: where a convolution's output meets what matrix products and layer normalizations made, more of
+    these come. Images lie as the convolutions have them.
     """
     tensors = [x for x in operands if isinstance(x, Tensor)]
     rank = max([x.rank for x in tensors] + [np.ndim(x) for x in operands if not isinstance(x, Tensor)])
     full = [x for x in tensors if x.rank == rank]
     plain = layout.identity(rank)
-    return max(full, key=lambda x: (elements(x.shape), rank == 3 and x.order == plain)).order if full else plain
+    return max(full, key=lambda x: (elements(x.shape), (x.order == plain) == (rank == 3))).order if full else plain
 
 
 def arranged(g: Builder, x: Operand, order: Order, dtype: str) -> ir.Value | Array:

@@ -29,6 +29,7 @@ from converters.passes.fold_pool import fold_pool
 from converters.passes.fold_reshape import fold_reshape
 from converters.passes.fold_scale import fold_scale
 from converters.passes.fold_sum import fold_sum
+from converters.passes.fold_unflatten import fold_unflatten
 from converters.passes.lift_constant import lift_constant
 from converters.passes.lift_gate import lift_gate
 from converters.passes.merge_shared import merge_shared
@@ -51,6 +52,7 @@ PASSES: tuple[Pass, ...] = (
     fold_keepdims,
     lift_gate,
     fold_flatten,
+    fold_unflatten,
     fold_reshape,
     merge_shared,
     fold_sum,

@@ -12,6 +12,7 @@ from converters.passes.fold_bias import fold_bias
 from converters.passes.fold_flatten import fold_flatten
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_reshape import fold_reshape
+from converters.passes.fold_unflatten import fold_unflatten
 from converters.passes.rewriting import per_channel
 from tests.converters.rules import Rule, check_rule, execute, floats, graph, integers, norm
 
@@ -392,6 +393,53 @@ RULES = [
         fold_flatten,
         "(float[B,3,2,4] x) => (float[N,5] y) { t = Transpose<perm=[0,2,3,1]>(x)  r = Reshape(t, s)  y = Gemm(r, w) }",
         {"s": integers(-1, 3), "w": floats(3, 5)},
+        None,
+    ),
+    # fold_unflatten
+    Rule(
+        "columns of a Gemm",
+        fold_unflatten,
+        "(float[B,5] x) => (float[B,4,2,3] y)"
+        "{ g = Gemm(x, w, b)  r = Reshape(g, s)  y = Transpose<perm=[0,3,1,2]>(r) }",
+        {"s": integers(-1, 2, 3, 4), "w": floats(5, 24), "b": floats(24)},
+        "Gemm:1,Reshape:1",
+    ),
+    Rule(
+        "columns of a Gemm, through activations, one number as its bias",
+        fold_unflatten,
+        "(float[B,5] x) => (float[B,4,6] y) { g = Gemm(x, w, b)  l = LeakyRelu<alpha=0.2>(g)  t = Tanh(l)"
+        "  r = Reshape(t, s)  y = Transpose<perm=[0,2,1]>(r) }",
+        {"s": integers(0, 6, 4), "w": floats(5, 24), "b": floats(1)},
+        "Gemm:1,LeakyRelu:1,Reshape:1,Tanh:1",
+    ),
+    Rule(
+        "unflattened value read twice",
+        fold_unflatten,
+        "(float[B,5] x) => (float[B,4,6] y, float[B,6,4] z)"
+        "{ g = Gemm(x, w)  r = Reshape(g, s)  y = Transpose<perm=[0,2,1]>(r)  z = Relu(r) }",
+        {"s": integers(-1, 6, 4), "w": floats(5, 24)},
+        None,
+    ),
+    Rule(
+        "vector read twice",
+        fold_unflatten,
+        "(float[B,5] x) => (float[B,4,6] y, float[B,24] z)"
+        "{ g = Gemm(x, w)  r = Reshape(g, s)  y = Transpose<perm=[0,2,1]>(r)  z = Relu(g) }",
+        {"s": integers(-1, 6, 4), "w": floats(5, 24)},
+        None,
+    ),
+    Rule(
+        "tokens from a vector",
+        fold_unflatten,
+        "(float[B,5] x) => (float[N,4,3] y) { g = Gemm(x, w)  r = Reshape(g, s)  y = Transpose<perm=[0,2,1]>(r) }",
+        {"s": integers(-1, 3, 4), "w": floats(5, 24)},
+        None,
+    ),
+    Rule(
+        "the batch moves behind a Gemm",
+        fold_unflatten,
+        "(float[2,5] x) => (float[6,2,4] y) { g = Gemm(x, w)  r = Reshape(g, s)  y = Transpose<perm=[1,0,2]>(r) }",
+        {"s": integers(2, 6, 4), "w": floats(5, 24)},
         None,
     ),
     Rule(

@@ -67,6 +67,21 @@ def test_a_product_that_is_written_out_elementwise(inputs: int, units: int, prec
     assert [(layer.name, layer.found) for layer in built.layers] == [("dense", precision)]
 
 
+@rtx
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_product_of_two_inputs_that_is_written_out_elementwise(precision: str) -> None:
+    """Points times a 3x3 matrix that the model computes: neither factor is a constant."""
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ("batch", *sizes))
+        for name, sizes in {"points": (64, 3), "matrix": (3, 3), "moved": (64, 3)}.items()
+    ]
+    product = helper.make_node("MatMul", ["points", "matrix"], ["moved"], "moved")
+    graph = helper.make_graph([product], "alignment", values[:2], values[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    built = find("tensorrt-rtx").build(load(model), engines.recipe(model, precision), Profile())
+    assert [(layer.name, layer.found) for layer in built.layers] == [("moved", precision)]
+
+
 def _attention(size: int) -> onnx.ModelProto:
     """Attention of 4 heads over ``size`` positions with ``size`` numbers each."""
     values = [
