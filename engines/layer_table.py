@@ -40,6 +40,8 @@ _NODE = re.compile(r"\[ONNX Layer: (.*?)(?: \| .*?)?\]")
 """The node's name; of one in a branch the branch and the If follow it."""
 _ELEMENTWISE = frozenset({"kgen", "shape_call", "Reformat", "NoOp", "Constant", "signal", "wait", "jmp", "cjmp"})
 _NO_ARITHMETIC = frozenset({"Reformat", "NoOp", "Constant", "signal", "wait", "jmp", "cjmp"})
+_CASTS = {"f16": "fp16", "bf16": "bf16", "f32": "fp32"}
+"""How the names of the graph's own Casts end, by the type they give."""
 _PRODUCT = re.compile(r"Fc|Gemm|Conv|MatMul|Dot|_gemm_")
 
 
@@ -162,16 +164,22 @@ def _precision(row: Row) -> str:
     """The type of both factors of a product.
 
     Of its first input, and of its largest constant or else its second input. An elementwise kernel whose name has a
-    Cast before its first Mul has cast its input itself: the constant alone says what it multiplies in.
+    Cast before its first Mul has cast its inputs itself: what it multiplies in is then said by the constant, or where
+    both factors are computed by the graph's Casts (`engines.casting`) that are in the kernel.
     """
     weight = max(row.constants, key=lambda operand: operand.elements, default=None)
     second = row.inputs[1] if len(row.inputs) > 1 else None
     if second is not None and (weight is None or weight.elements == 1):
         weight = second
-    cast_inside = row.kind in _ELEMENTWISE and weight is not None and "Cast" in row.name.partition("Mul")[0]
-    factors = row.inputs[:0] if cast_inside else row.inputs[:1]
-    types = [operand.dtype for operand in (*factors, *([weight] if weight is not None else []))]
-    return "x".join(dict.fromkeys(types))
+    factors = [row.inputs[0].dtype] if row.inputs else []
+    if row.kind in _ELEMENTWISE and weight is not None and "Cast" in row.name.partition("Mul")[0]:
+        factors = [] if weight is not second else [_CASTS[end] for end in _ends(row.nodes) if end in _CASTS]
+        weight = None if factors else weight
+    return "x".join(dict.fromkeys([*factors, *([weight.dtype] if weight is not None else [])]))
+
+
+def _ends(names: Iterable[str]) -> list[str]:
+    return [name.rpartition("/")[2] for name in names]
 
 
 def _unknown_form(who: str, found: str) -> BuildError:

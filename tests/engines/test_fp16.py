@@ -211,3 +211,26 @@ def test_a_bound_beyond_every_number_is_kept_as_fp16s_largest() -> None:
     x = np.array([[-1, 1, 60000, 65504]], np.float32)
     (found,) = engines.simulate(engines.recipe(model, "fp16"), model, {"x": x}).values()
     assert found.tolist() == [[0, 1, 60000, 65504]]
+
+
+def test_what_onnx_defines_for_fp32_alone_stays_in_it() -> None:
+    """NonMaxSuppression takes FP32 boxes, scores and thresholds, by its signature and not by a choice of types."""
+    values = {"boxes": (1, 8, 4), "scores": (1, 2, 8)}
+    inputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes) for name, sizes in values.items()]
+    output = helper.make_tensor_value_info("kept", onnx.TensorProto.INT64, ("n", 3))
+    limits = [
+        numpy_helper.from_array(np.asarray([value], kind), name)
+        for name, value, kind in (("most", 3, np.int64), ("overlap", 0.5, np.float32), ("least", 0.1, np.float32))
+    ]
+    nodes = [
+        helper.make_node("Relu", ["boxes"], ["positive"], "positive"),
+        helper.make_node("NonMaxSuppression", ["positive", "scores", "most", "overlap", "least"], ["kept"], "kept"),
+    ]
+    graph = helper.make_graph(nodes, "detector", inputs, [output], limits)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = onnx.shape_inference.infer_shapes(model)
+    typed = engines.apply(engines.recipe(model, "fp16"), model)
+    (suppression,) = [node for node in typed.graph.node if node.op_type == "NonMaxSuppression"]
+    types = {i.name: i.data_type for i in typed.graph.initializer}
+    assert types[suppression.input[3]] == types[suppression.input[4]] == onnx.TensorProto.FLOAT
+    onnx.checker.check_model(typed, full_check=True)
