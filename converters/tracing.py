@@ -124,8 +124,8 @@ def _run(model: Any, inputs: Any, recorder: Recorder) -> Any:
             "the model draws random numbers at inference, which an engine cannot do",
             where=_name(model),
             found="draws from " + ", ".join(written),
-            fix="pass training=False down to the random layers, take the noise as an input, or convert the model without"
-            " that part: keras.Model(model.inputs, ...) of the layers before it",
+            fix="pass training=False down to the random layers, take the noise as an input, or convert the model "
+            "without that part: keras.Model(model.inputs, ...) of the layers before it",
         )
     if written:
         raise ConversionError(

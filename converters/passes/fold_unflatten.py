@@ -1,7 +1,7 @@
 """A Reshape and a Transpose behind a Gemm with constant weights: the columns of the weights are permuted instead.
 
-This is the start of a decoder: Dense, an activation, Reshape to (height, width, channel), and a convolution, which wants
-(channel, height, width).
+This is the start of a decoder: Dense, an activation, Reshape to (height, width, channel), and a convolution, which
+wants (channel, height, width).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from converters.passes.rewriting import ACTIVATIONS, Array, absorb, constant, on
 
 
 def fold_unflatten(graph: ir.Graph) -> bool:
-    """Folds every Gemm → activation, if any → Reshape from (batch, n) → Transpose. Returns whether the graph changed."""
+    """Folds every Gemm → activations, if any → Reshape → Transpose. Returns whether the graph changed."""
     changed = False
     for node in list(graph):
         if node.graph is not None and node.op_type == "Transpose":
@@ -37,7 +37,12 @@ def _fold(graph: ir.Graph, transpose: ir.Node) -> bool:
     gemm = nodes[-1]
     weights = constant(gemm.inputs[1]) if gemm.op_type == "Gemm" else None
     sizes = [int(size) for size in target[1:]]
-    if weights is None or gemm.attributes.get_int("transB", 0) or math.prod(sizes) != weights.shape[1] or min(sizes) < 1:
+    if (
+        weights is None
+        or gemm.attributes.get_int("transB", 0) != 0
+        or math.prod(sizes) != weights.shape[1]
+        or min(sizes) < 1
+    ):
         return False
     bias = gemm.inputs[2] if len(gemm.inputs) > 2 else None
     added = constant(bias)

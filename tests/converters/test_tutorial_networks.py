@@ -82,7 +82,8 @@ def dilated_audio() -> Any:
     x, skips = layers.Conv1D(8, 2, padding="causal")(waveform), []
     for rate in (1, 2, 4):
         gate, value = (
-            layers.Conv1D(8, 2, dilation_rate=rate, padding="causal", activation=name)(x) for name in ("sigmoid", "tanh")
+            layers.Conv1D(8, 2, dilation_rate=rate, padding="causal", activation=name)(x)
+            for name in ("sigmoid", "tanh")
         )
         skips.append(layers.Conv1D(8, 1)(layers.multiply([gate, value])))
         x = layers.add([x, skips[-1]])
@@ -171,7 +172,9 @@ def super_resolution() -> Any:
 
     image = keras.Input((None, None, 1))
     x = layers.Conv2D(8, 3, padding="same")(image)
-    x = layers.Add()([x, layers.Conv2D(8, 3, padding="same")(layers.Conv2D(8, 3, padding="same", activation="relu")(x))])
+    x = layers.Add()(
+        [x, layers.Conv2D(8, 3, padding="same")(layers.Conv2D(8, 3, padding="same", activation="relu")(x))]
+    )
     x = layers.Conv2D(4, 3, padding="same")(x)
     return keras.Model(image, layers.Lambda(lambda t: tf.nn.depth_to_space(t, 2))(x))
 
