@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,8 @@ def _process(name: str, step: str, data: Path, limit: int) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         return {"failure": f"over {limit} s"}
+    if done.returncode < 0:
+        return {"failure": f"the process was ended by {signal.Signals(-done.returncode).name}"}
     if done.returncode:
         reasons = [line for line in done.stderr.splitlines() if line and not line.startswith(" ")]
         return {"failure": reasons[-1][:200] if reasons else f"exit status {done.returncode}"}
