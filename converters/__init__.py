@@ -29,7 +29,7 @@ def __getattr__(name: str) -> object:
 
         return lowers
     if name == "Tensor":
-        from converters.lowering import Tensor
+        from converters.builder import Tensor
 
         return Tensor
     raise AttributeError(f"module 'converters' has no attribute '{name}'")

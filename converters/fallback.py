@@ -17,8 +17,8 @@ import onnx_ir as ir
 from keras import KerasTensor, tree
 
 from converters import keras_internals, layout, tracing
+from converters.builder import Builder, Tensor
 from converters.inlining import inline
-from converters.lowering import Builder, Tensor
 from converters.registry import Lowering, refusal_of, why_unknown
 from converters.tracing import Call, Trace
 from deploy.errors import ConversionError

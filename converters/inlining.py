@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from converters.lowering import Builder
+from converters.builder import Builder
 
 Values = dict[ir.Value | None, ir.Value | None]
 

@@ -25,7 +25,7 @@ def lowers(*classes: type, when: Callable[..., bool] | None = None) -> Callable[
     """Registers a function as the lowering of Keras Operation classes, or of layer classes that shall not be opened.
 
     The function is called as ``f(builder, operation, *args, **kwargs)``, with the arguments of the operation's
-    ``call``: tensors are `converters.lowering.Tensor`, weights and constants numpy arrays. It returns a Tensor, or a
+    ``call``: tensors are `converters.builder.Tensor`, weights and constants numpy arrays. It returns a Tensor, or a
     structure of them like that of the operation's outputs. ``when(layer, *args, **kwargs)`` says of a layer and a call
     of it (before it is traced: tensors are KerasTensors) whether to lower it as one; else it is opened.
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import layers
 
+from converters.builder import Array, Builder, Tensor
 from converters.keras_internals import activations, nn
-from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import cast, elementwise, select, unary
 from converters.lowerings.reduction import reduce
 from converters.lowerings.sorting import top

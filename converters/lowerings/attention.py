@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.builder import Builder, Tensor
 from converters.keras_internals import nn
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, select
 from converters.lowerings.contraction import Term, contract
 from converters.registry import lowers

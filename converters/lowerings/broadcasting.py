@@ -9,8 +9,9 @@ import onnx_ir as ir
 from keras import backend
 
 from converters import layout
+from converters.builder import Array, Builder, Tensor, elements
 from converters.layout import Order
-from converters.lowering import Array, Builder, Tensor, elements, refuse_dtype
+from converters.lowering import refuse_dtype
 from converters.lowerings import quantized
 from deploy.errors import ConversionError
 

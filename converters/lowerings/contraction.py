@@ -23,8 +23,8 @@ import numpy as np
 import onnx_ir as ir
 
 from converters import layout
+from converters.builder import Builder, Tensor, elements
 from converters.layout import Shape
-from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, elementwise
 from converters.lowerings.reduction import reduce
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 from keras import tree
 
 from converters import layout
+from converters.builder import Builder, Tensor
 from converters.control_flow import If, Loop, Scan
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.registry import lowers
 

@@ -10,8 +10,8 @@ import numpy as np
 from keras import KerasTensor
 
 from converters import layout
+from converters.builder import Array, Builder, Tensor
 from converters.keras_internals import nn
-from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import Operand, cast
 from converters.lowerings.padding import padded
 from converters.registry import lowers

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from converters import layout
+from converters.builder import Builder, Tensor, elements
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import cast
 from converters.lowerings.reduction import reduce
 from converters.registry import lowers

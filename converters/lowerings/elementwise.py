@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from converters.builder import Builder, Tensor
 from converters.keras_internals import core
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise, promoted, select, unary, wider
 from converters.registry import lowers
 from deploy.errors import ConversionError

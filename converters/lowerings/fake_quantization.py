@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from converters.builder import Builder, Tensor
 from converters.fake_quantization import FakeQuantize, along
-from converters.lowering import Builder, Tensor
 from converters.registry import lowers
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from converters import layout
+from converters.builder import Builder, Tensor
 from converters.keras_internals import nn
-from converters.lowering import Builder, Tensor
 from converters.lowerings.convolution import channel_axis
 from converters.registry import lowers
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from converters import layout
+from converters.builder import Builder, Tensor
 from converters.keras_internals import core, nn
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.lowerings.quantized import from_floats
 from converters.lowerings.sorting import flat_or

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from converters.builder import Builder, Tensor
 from converters.keras_internals import linalg
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import cast, elementwise, unary
 from converters.lowerings.reduction import reduce
 from converters.registry import lowers

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from converters import equation, layout
+from converters.builder import Builder, Tensor
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.lowerings.contraction import Term, contract, joined, total
 from converters.lowerings.diagonal import diagonal

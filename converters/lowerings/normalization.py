@@ -8,8 +8,8 @@ import numpy as np
 from keras import layers
 
 from converters import layout
+from converters.builder import Builder, Tensor, elements
 from converters.keras_internals import nn
-from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, cast, elementwise, unary
 from converters.lowerings.linalg import norm
 from converters.lowerings.reduction import axes_of, reduce

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from converters.lowering import Builder
+from converters.builder import Builder
 
 
 def padded(

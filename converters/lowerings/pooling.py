@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from converters import layout
+from converters.builder import Builder, Tensor
 from converters.keras_internals import nn
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import cast, elementwise
 from converters.lowerings.convolution import channel_axis, per_axis
 from converters.lowerings.padding import padded

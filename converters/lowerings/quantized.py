@@ -16,8 +16,8 @@ import numpy as np
 import onnx_ir as ir
 from keras import KerasTensor
 
+from converters.builder import Array, Builder, Tensor
 from converters.keras_internals import numpy as knp
-from converters.lowering import Array, Builder, Tensor
 from deploy.errors import ConversionError
 
 Lowering = Callable[..., Tensor]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from keras import activations, layers, ops
 
+from converters.builder import Array, Builder, Tensor
 from converters.control_flow import UNROLL
 from converters.legacy import keras_2_hard_sigmoid
-from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.registry import lowers
 from deploy.errors import ConversionError

@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from converters import layout
+from converters.builder import Builder, Tensor
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor
 from converters.lowerings.broadcasting import cast, elementwise, unary, wider
 from converters.lowerings.sorting import flat_or
 from converters.registry import lowers

@@ -11,8 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from converters import layout
+from converters.builder import Array, Builder, Tensor
 from converters.keras_internals import image
-from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import cast, unary
 from converters.lowerings.convolution import channel_axis
 from converters.registry import lowers

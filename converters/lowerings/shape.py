@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from converters import layout
+from converters.builder import Builder, Tensor, elements
 from converters.keras_internals import core
 from converters.keras_internals import numpy as knp
-from converters.lowering import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.lowerings.resizing import repeated
 from converters.lowerings.sorting import flat_or

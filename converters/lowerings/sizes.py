@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from converters import layout
-from converters.lowering import Builder, Tensor, elements
+from converters.builder import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.registry import lowers
 from converters.sizes import Alike, Into, Part, Range, SizeOf

@@ -13,9 +13,9 @@ import onnx_ir as ir
 from keras import tree
 
 from converters import layout
+from converters.builder import Array, Builder, Tensor
 from converters.keras_internals import math as kmath
 from converters.keras_internals import numpy as knp
-from converters.lowering import Array, Builder, Tensor
 from converters.lowerings.broadcasting import cast
 from converters.registry import lowers
 

@@ -12,9 +12,9 @@ from keras import layers, ops
 
 import converters
 from converters import registry
+from converters.builder import Builder, Tensor
 from converters.convert import convert_model
 from converters.keras_internals import nn
-from converters.lowering import Builder, Tensor
 from deploy.errors import ConversionError
 from tests.converters.checking import check, operations
 
