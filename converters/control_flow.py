@@ -16,6 +16,7 @@ from keras import KerasTensor, ops, tree
 
 from converters import sizes
 from converters.recording import Recorder
+from converters.unknown_sizes import has_size, number
 from deploy.errors import ConversionError
 
 UNROLL = 8
@@ -111,7 +112,7 @@ def while_loop(recorder: Recorder, operation: Any, loop_vars: Any) -> Any:
 
 def fori_loop(recorder: Recorder, operation: Any, init_val: Any) -> Any:
     """``ops.fori_loop`` over bounds that are known (unrolled when few) or computed."""
-    lower, upper, function = (sizes.number(x) for x in (operation.lower, operation.upper, operation.body_fun))
+    lower, upper, function = (number(x) for x in (operation.lower, operation.upper, operation.body_fun))
     known = not isinstance(lower, KerasTensor) and not isinstance(upper, KerasTensor)
     if known and int(upper) - int(lower) <= UNROLL:
         for i in range(int(lower), int(upper)):
@@ -295,7 +296,7 @@ def _first_output(recorder: Recorder, output: Any, batch: Any) -> Any:
     target = [batch if size is None else size for size in spec.shape]
     if None in spec.shape[1:]:
         raise ConversionError("a recurrent layer's output has an unknown size", fix="give sizes with --shapes")
-    if sizes.has_size(target):
+    if has_size(target):
         return sizes.full(recorder, target, 0, spec.dtype)
     return ops.zeros(target, spec.dtype)
 

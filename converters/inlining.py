@@ -32,7 +32,9 @@ def _copy_node(g: Builder, node: ir.Node, values: Values) -> Sequence[ir.Value]:
     given = {name: attribute.value for name, attribute in node.attributes.items()}
     bodies = {name: value for name, value in given.items() if isinstance(value, ir.Graph)}
     if not bodies:
-        inputs = (values[x] for x in node.inputs)
+        inputs = [values[x] for x in node.inputs]
+        if node.op_type == "Transpose" and inputs[0] is not None and inputs[0].shape is not None:
+            given.setdefault("perm", list(reversed(range(inputs[0].shape.rank()))))  # which passes read
         made = g.op(node.op_type, *inputs, outputs=len(node.outputs), **_current(given))
         return made if isinstance(made, tuple) else (made,)
     for name, body in bodies.items():

@@ -38,6 +38,7 @@ from keras.src.saving import saving_lib
 from keras.src.utils import tf_utils
 
 from converters import equation, fake_quantization, tensorflow_functions
+from converters.unknown_sizes import is_computed
 from converters.variables import aligned, can_share, is_aligned, share
 from deploy.errors import ConversionError
 
@@ -216,6 +217,8 @@ def symbolic_calls(
             replace(module, name, redirect("", getattr(module, name), adapter))
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
+        for cls in (keras.Variable, *tensorflow_functions.indexed()):
+            replace(cls, "__getitem__", _indexed(cls.__getitem__))
         replace(backend.core, "custom_gradient", _without_gradient)
         replace(Operation, "__new__", _unsaved(Operation.__new__))
         for place in (backend, backend.core):
@@ -340,6 +343,19 @@ def _places() -> dict[str, list[tuple[Any, str]]]:
 def _no_write(*args: Any, **kwargs: Any) -> None:
     """Stands in for what changes a tf.Variable: Keras's own are not written to in a StatelessScope, a raw one would."""
     raise ConversionError("it writes to a tf.Variable", fix="pass the state in and out of the model")
+
+
+def _indexed(get_item: Function) -> Function:
+    """Stands in for the indexing of a variable or a constant: an operation where an index is a value of the graph."""
+
+    def indexed(self: Any, key: Any) -> Any:
+        items = key if isinstance(key, tuple | list) else [key]
+        bounds = [bound for x in items for bound in ((x.start, x.stop) if isinstance(x, slice) else (x,))]
+        if any(is_computed(bound) for bound in bounds):
+            return numpy.GetItem().symbolic_call(self, key)
+        return get_item(self, key)
+
+    return indexed
 
 
 def _without_gradient(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,4 @@
-"""Unknown sizes as values: what ``ops.shape(x)[0]`` is while a model is traced, and what may be built from it.
-
-Keras gives None there, which no arithmetic takes. A `Size` can be multiplied, handed to a reshape, a broadcast or a
-fill, and becomes a number of the graph in any other arithmetic; Python that needs its value at once is refused.
-"""
+"""What may be built from an unknown size: the shape of a reshape, a broadcast or a fill, and the bound of a slice."""
 
 from __future__ import annotations
 
@@ -13,9 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import KerasTensor, ops, tree
+from keras import KerasTensor, ops
 
+from converters.keras_internals import numpy as knp
 from converters.recording import Recorder
+from converters.unknown_sizes import Size, is_computed, number
 from deploy.errors import ConversionError
 
 Recorded = Callable[..., KerasTensor]
@@ -28,15 +26,6 @@ class Part:
     index: int
     axis: int | None
     times: int = 1
-
-
-@dataclass(frozen=True)
-class SizeOf:
-    """``times`` the size of an axis of a tensor, as an int32 scalar."""
-
-    axis: int
-    times: int
-    name = "shape"
 
 
 @dataclass(frozen=True)
@@ -57,100 +46,28 @@ class Alike:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The slice of one axis: each bound a number, None or a part that the graph computes."""
+
+    axis: int
+    start: int | Part | None
+    stop: int | Part | None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Slices whose bounds the graph computes."""
+
+    bounds: tuple[Bounds, ...]
+    name = "slice"
+
+
+@dataclass(frozen=True)
 class Range:
     """``arange(start, stop, step)`` with scalars of the graph, of a dtype."""
 
     dtype: str
     name = "arange"
-
-
-class Size:
-    """``times`` the unknown size of one axis of a symbolic tensor."""
-
-    def __init__(self, recorder: Recorder, tensor: KerasTensor, axis: int, times: int = 1) -> None:
-        self.recorder, self.tensor, self.axis, self.times = recorder, tensor, axis, times
-
-    def value(self) -> KerasTensor:
-        """The size as an int32 scalar that the graph computes."""
-        output = KerasTensor((), "int32")
-        return self.recorder.record(SizeOf(self.axis, self.times), (self.tensor,), output)
-
-    def __mul__(self, other: Any) -> Any:
-        if isinstance(other, int | np.integer):
-            return Size(self.recorder, self.tensor, self.axis, self.times * int(other))
-        return self.value() * number(other)
-
-    __rmul__ = __mul__
-
-    def __floordiv__(self, other: Any) -> Any:
-        if isinstance(other, int | np.integer) and self.times % int(other) == 0:
-            return Size(self.recorder, self.tensor, self.axis, self.times // int(other))
-        return ops.floor_divide(self.value(), number(other))
-
-    def __add__(self, other: Any) -> Any:
-        return self.value() + number(other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Any:
-        return self.value() - number(other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return number(other) - self.value()
-
-    def __truediv__(self, other: Any) -> Any:
-        return self.value() / number(other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return number(other) / self.value()
-
-    def __mod__(self, other: Any) -> Any:
-        return ops.mod(self.value(), number(other))
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Size) and other.tensor is self.tensor and other.axis == self.axis:
-            return other.times == self.times
-        if isinstance(other, Size) or (isinstance(other, int | np.integer) and other >= 0):
-            raise self._unknown()
-        return False
-
-    __hash__ = object.__hash__
-
-    def _number(self, *_: Any) -> Any:
-        raise self._unknown()
-
-    __index__ = __int__ = __float__ = __bool__ = _number
-
-    def __lt__(self, other: Any) -> Any:
-        return self.value() < number(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.value() <= number(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.value() > number(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.value() >= number(other)
-
-    def _unknown(self) -> ConversionError:
-        return ConversionError(
-            f"Python needs the size of axis {self.axis} of a tensor {tuple(self.tensor.shape)}, which is unknown",
-            fix="give the input's sizes with --shapes, or use keras.ops without a Python loop or branch on the size",
-        )
-
-    def __repr__(self) -> str:
-        return f"Size(axis {self.axis} of {tuple(self.tensor.shape)})"
-
-
-def number(x: Any) -> Any:
-    """A size as a scalar of the graph; everything else as it is."""
-    return x.value() if isinstance(x, Size) else x
-
-
-def has_size(*structure: Any) -> bool:
-    """Whether there is an unknown size in the arguments of a function."""
-    return any(isinstance(x, Size) for x in tree.flatten(structure))
 
 
 def shape(recorder: Recorder, x: Any) -> tuple[Any, ...]:
@@ -197,17 +114,59 @@ def broadcast_to(recorder: Recorder, x: Any, target: Any) -> Any:
     )
 
 
-def slice_(recorder: Recorder, x: Any, starts: Any, lengths: Sequence[Any]) -> Any:
-    """``slice``, of whole axes where their own unknown size is asked for."""
-    parts = []
-    for axis, (start, size) in enumerate(zip(starts, lengths, strict=True)):
-        if isinstance(size, Size):
-            if size.tensor is not x or size.axis != axis or size.times != 1 or int(start) != 0:
-                raise ConversionError("a slice of an unknown size", fix="give the input's sizes with --shapes")
-            parts.append(slice(None))
-        else:
-            parts.append(slice(int(start), int(start) + int(size)))
-    return x[tuple(parts)]
+def slice_(recorder: Recorder, inputs: Any, start_indices: Any, shape: Sequence[Any]) -> Any:
+    """``slice`` of lengths that only the graph knows."""
+    key = [slice(first, _after(first, size)) for first, size in zip(start_indices, shape, strict=True)]
+    return knp.GetItem().symbolic_call(inputs, tuple(key))
+
+
+def _after(start: Any, length: Any) -> Any:
+    if not is_computed(start):
+        start = int(start)
+        return length if start == 0 else length + start
+    return number(start) + number(length)
+
+
+def cut(recorder: Recorder, x: Any, keys: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Carries out the slices of an index whose bounds only the graph knows; gives the rest of the index too.
+
+    A slice from 0 to the axis's own size is the whole axis.
+    """
+    keys = list(keys)
+    if any(item is Ellipsis for item in keys):
+        place = next(i for i, item in enumerate(keys) if item is Ellipsis)
+        taken = sum(item is not None for item in keys) - 1
+        keys[place : place + 1] = [slice(None)] * (len(x.shape) - taken)
+    bounds: list[Bounds] = []
+    tensors: list[Any] = []
+    sizes, axis = list(x.shape), -1
+    for place, item in enumerate(keys):
+        axis += item is not None
+        if not isinstance(item, slice) or not (is_computed(item.start) or is_computed(item.stop)):
+            continue
+        if item.step not in (None, 1):
+            raise ConversionError("a slice in steps to an unknown size", fix="give the input's sizes with --shapes")
+        keys[place] = slice(None)
+        if not _is_whole(x, axis, item):
+            bounds.append(Bounds(axis, _bound(item.start, tensors), _bound(item.stop, tensors)))
+            sizes[axis] = None
+    if bounds:
+        output = KerasTensor(tuple(sizes), keras.backend.standardize_dtype(x.dtype))
+        x = recorder.record(Cut(tuple(bounds)), (x, *tensors), output)
+    return x, keys
+
+
+def _is_whole(x: Any, axis: int, item: slice) -> bool:
+    start, stop = item.start, item.stop
+    own = isinstance(stop, Size) and stop.tensor is x and stop.axis == axis and stop.times == 1
+    return own and not is_computed(start) and start in (None, 0)
+
+
+def _bound(x: Any, tensors: list[Any]) -> int | Part | None:
+    if x is None or not is_computed(x):
+        return None if x is None else int(x)
+    tensors.append(x.tensor if isinstance(x, Size) else x)
+    return Part(len(tensors) - 1, x.axis, x.times) if isinstance(x, Size) else Part(len(tensors) - 1, None)
 
 
 def slice_update(recorder: Recorder, operation: Any, inputs: Any, start_indices: Any, updates: Any) -> Any:
@@ -278,5 +237,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "zeros": lambda recorder, shape, dtype=None: full(recorder, shape, 0, dtype),
     "ones": lambda recorder, shape, dtype=None: full(recorder, shape, 1, dtype),
     "arange": arange,
+    "slice": slice_,
 }
 """Backend functions that take an unknown size for a shape, a number or a bound."""

@@ -20,11 +20,15 @@ from converters.keras_internals import any_symbolic_tensors, core, is_in_graph, 
 from converters.keras_internals import numpy as knp
 from converters.openings import decomposition
 from converters.recording import Recorder, Rule
+from converters.unknown_sizes import Size, has_size, number
 
 
 def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:
     """Indexing: a tensor among the indices becomes a `take` along its axis, a constant one a number."""
-    keys = [_index(item) for item in (key if isinstance(key, tuple | list) else [key])]
+    x, given = sizes.cut(recorder, x, key if isinstance(key, tuple | list) else [key])
+    keys = [_index(item) for item in given]
+    if not isinstance(x, KerasTensor) and not any(isinstance(item, KerasTensor) for item in keys):
+        return x[tuple(keys)]
     places = [place for place, item in enumerate(keys) if isinstance(item, KerasTensor)]
     if len(places) != 1:
         return recorder.plain(operation, x, tuple(keys))
@@ -60,7 +64,7 @@ def ndim(recorder: Recorder, operation: Any, x: Any) -> int:
 
 
 def _index(item: Any) -> Any:
-    item = sizes.number(item)
+    item = number(item) if isinstance(item, Size) else item
     if isinstance(item, KerasTensor | slice) or item is None or item is Ellipsis:
         return item
     if hasattr(item, "dtype") and np.ndim(item) == 0 and keras.backend.standardize_dtype(item.dtype) != "bool":
@@ -73,7 +77,7 @@ def _with_sizes(attribute: str, function: Callable[..., Any]) -> Rule:
 
     def rule(recorder: Recorder, operation: Any, x: Any) -> Any:
         given = getattr(operation, attribute)
-        if not sizes.has_size(given):
+        if not has_size(given):
             return recorder.plain(operation, x)
         return function(recorder, operation, x, given)
 
@@ -89,7 +93,7 @@ def _fake_quant(recorder: Recorder, operation: Any, inputs: Any, min_vals: Any, 
 
 
 def _slice(recorder: Recorder, operation: Any, x: Any, start_indices: Any) -> Any:
-    if not sizes.has_size(operation.shape):
+    if not has_size(operation.shape):
         return recorder.plain(operation, x, start_indices)
     return sizes.slice_(recorder, x, start_indices, operation.shape)
 
@@ -121,11 +125,11 @@ RULES: dict[type, Rule] = {
 def rule_of(operation: Any, *args: Any, **kwargs: Any) -> Rule | None:
     """The rule of an operation on these arguments, or None where it is recorded as it is."""
     rule = RULES.get(type(operation))
-    return _on_numbers if rule is None and sizes.has_size(args, kwargs) else rule
+    return _on_numbers if rule is None and has_size(args, kwargs) else rule
 
 
 def _on_numbers(recorder: Recorder, operation: Any, *args: Any, **kwargs: Any) -> Any:
-    args, kwargs = tree.map_structure(sizes.number, (args, kwargs))
+    args, kwargs = tree.map_structure(number, (args, kwargs))
     return recorder.symbolic_call(operation, *args, **kwargs)
 
 
@@ -136,13 +140,13 @@ def redirect(recorder: Recorder) -> Callable[..., Callable[..., Any]]:
         def function(*args: Any, **kwargs: Any) -> Any:
             if any_symbolic_tensors(args, kwargs):
                 return public(*args, **kwargs)
-            if not sizes.has_size(args, kwargs):
+            if not has_size(args, kwargs):
                 return args[0] if name == "cast" and _needs_no_cast(*args, **kwargs) else real(*args, **kwargs)
             if not name:  # the adapters of tf.* have no name here, and hand sizes on
                 return public(*args, **kwargs)
             if name in sizes.FUNCTIONS:
                 return sizes.FUNCTIONS[name](recorder, *args, **kwargs)
-            args, kwargs = tree.map_structure(sizes.number, (args, kwargs))
+            args, kwargs = tree.map_structure(number, (args, kwargs))
             return public(*args, **kwargs)
 
         return function

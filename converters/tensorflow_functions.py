@@ -75,10 +75,18 @@ _REDUCTIONS = {
     "reduce_prod": ops.prod,
     "reduce_sum": ops.sum,
 }
+_PAIRS: dict[str, Adapter] = {
+    "reduce_all": ops.logical_and,
+    "reduce_any": ops.logical_or,
+    "reduce_max": ops.maximum,
+    "reduce_min": ops.minimum,
+    "reduce_prod": ops.multiply,
+    "reduce_sum": ops.add,
+}
 _EVERYWHERE: dict[str, Adapter] = {  # in tf and in tf.math
     **{name: arithmetic.unary(function) for name, function in _UNARY.items()},
     **{name: arithmetic.binary(function) for name, function in _BINARY.items()},
-    **{name: arithmetic.reduction(function) for name, function in _REDUCTIONS.items()},
+    **{name: arithmetic.reduction(function, _PAIRS.get(name)) for name, function in _REDUCTIONS.items()},
     "add_n": arithmetic.add_n,
     "argmax": arithmetic.place(ops.argmax),
     "argmin": arithmetic.place(ops.argmin),
@@ -97,7 +105,7 @@ _TOP: dict[str, Adapter] = {
     "convert_to_tensor": arithmetic.convert,
     "einsum": arithmetic.einsum,
     "ensure_shape": arithmetic.same,
-    "expand_dims": arithmetic.axis_of(ops.expand_dims),
+    "expand_dims": shapes.expand_dims,
     "fill": shapes.fill,
     "foldl": control.fold(reverse=False),
     "foldr": control.fold(reverse=True),
@@ -320,6 +328,16 @@ def writes() -> list[tuple[Any, str]]:
 
     prefixes = ("assign", "scatter_", "batch_scatter_")
     return [(cls, name) for cls in ResourceVariable.__mro__ for name in vars(cls) if name.startswith(prefixes)]
+
+
+def indexed() -> list[type]:
+    """The classes of TensorFlow's values, where it is loaded: a model may index one with a size or a symbolic value."""
+    if "tensorflow" not in sys.modules:
+        return []
+    from tensorflow.python.framework.tensor import Tensor
+    from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+
+    return [Tensor, BaseResourceVariable]
 
 
 def adapter(name: str) -> Adapter | None:

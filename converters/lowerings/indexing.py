@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from converters import layout
+from converters.batch_gather import BatchGather
 from converters.builder import Builder, Tensor
 from converters.keras_internals import core, nn
 from converters.keras_internals import numpy as knp
@@ -41,7 +42,7 @@ def get_item(g: Builder, op: Any, x: Tensor, key: Any) -> Tensor:
                 where=g.where,
                 fix="index with numbers and slices; keras.ops.take takes computed places",
             )
-        if part != slice(None):
+        if not _is_whole(part, x.shape[axis]):
             step = 1 if part.step is None else int(part.step)
             starts.append(int(part.start) if part.start is not None else (0 if step > 0 else _END))
             ends.append(int(part.stop) if part.stop is not None else (_END if step > 0 else -_END))
@@ -55,6 +56,21 @@ def get_item(g: Builder, op: Any, x: Tensor, key: Any) -> Tensor:
         bounds = [np.asarray(v, np.int64) for v in (starts, ends)]
         x = Tensor(g.op("Slice", x.value, *bounds, physical, np.asarray(steps, np.int64)), x.order)
     return g.reshape(x, tuple(x.shape[-1 - k] if k is not None and k < 0 else k for k in kept))
+
+
+def _is_whole(part: slice, size: int | None) -> bool:
+    if size is None or part.step not in (None, 1):
+        return part == slice(None)
+    return part.start in (None, 0) and (part.stop is None or part.stop >= size)
+
+
+@lowers(BatchGather)
+def batch_gather(g: Builder, op: BatchGather, params: Operand, indices: Operand) -> Tensor:
+    """One GatherND; negative places are errors in TensorFlow."""
+    data, places = (g.identity(as_tensor(g, x)) for x in (params, indices))
+    last = g.reshape(cast(g, places, "int64"), (*places.shape, 1))
+    value = g.op("GatherND", data.value, last.value, batch_dims=op.batch_dims)
+    return Tensor(value, layout.identity(places.rank + data.rank - op.batch_dims - 1))
 
 
 @lowers(core.Slice)

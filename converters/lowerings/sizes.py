@@ -11,8 +11,11 @@ from converters import layout
 from converters.builder import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.registry import lowers
-from converters.sizes import Alike, Into, Part, Range, SizeOf
+from converters.sizes import Alike, Cut, Into, Part, Range
+from converters.unknown_sizes import SizeOf
 from deploy.errors import ConversionError
+
+_END = np.iinfo(np.int64).max
 
 
 @lowers(SizeOf)
@@ -27,6 +30,17 @@ def arange(g: Builder, op: Range, start: Operand, stop: Operand, step: Operand) 
     bounds = [cast(g, as_tensor(g, x, op.dtype), op.dtype).value for x in (start, stop, step)]
     value: ir.Value = g.op("Range", *bounds)
     return Tensor(value, (0,))
+
+
+@lowers(Cut)
+def cut(g: Builder, op: Cut, x: Operand, *tensors: Tensor) -> Tensor:
+    tensor = as_tensor(g, x)
+    starts = [0 if bounds.start is None else bounds.start for bounds in op.bounds]
+    stops = [_END if bounds.stop is None else bounds.stop for bounds in op.bounds]
+    axes = np.asarray([tensor.axis(bounds.axis) for bounds in op.bounds], np.int64)
+    value: ir.Value = g.op("Slice", tensor.value, _shape(g, starts, tensors), _shape(g, stops, tensors), axes)
+    value.shape = ir.Shape([None if place in axes else size for place, size in enumerate(tensor.dims)])
+    return Tensor(value, tensor.order)
 
 
 @lowers(Alike)

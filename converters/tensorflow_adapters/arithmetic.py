@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from converters.tensorflow_adapters import Adapter
+from converters.unknown_sizes import Size, Sizes, has_size
 
 
-def reduction(function: Adapter) -> Adapter:
+def reduction(function: Adapter, pairs: Adapter | None = None) -> Adapter:
+    """``pairs``: what combines two values; a list of tensors that is reduced over its own axis needs no stacking."""
+
     def reduce(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Any:
+        if isinstance(input_tensor, Sizes):
+            if function is ops.prod and not keepdims:
+                return input_tensor.product()
+            input_tensor = ops.convert_to_tensor(input_tensor.value())
+        if isinstance(input_tensor, list | tuple):
+            if axis == 0 and not keepdims and pairs is not None:
+                return functools.reduce(pairs, input_tensor)
+            input_tensor = ops.stack(input_tensor)
         return function(input_tensor, axis=axis, keepdims=keepdims)
 
     return reduce
@@ -46,6 +59,8 @@ def axis_of(function: Adapter) -> Adapter:
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
+    if isinstance(x, Size | Sizes) and getattr(dtype, "name", dtype) in ("int32", "int64"):
+        return x
     return ops.cast(x, getattr(dtype, "name", dtype))
 
 
@@ -71,7 +86,9 @@ def same(x: Any, shape: Any = None, name: str | None = None) -> Any:
 
 
 def convert(value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None) -> Any:
-    return value if dtype is None else ops.cast(value, getattr(dtype, "name", dtype))
+    if isinstance(value, list | tuple) and has_size(value):
+        value = Sizes(value) if all(isinstance(x, Size) or np.ndim(x) == 0 for x in value) else ops.stack(value)
+    return value if dtype is None or isinstance(value, Sizes) else ops.cast(value, getattr(dtype, "name", dtype))
 
 
 def add_n(inputs: Any, name: str | None = None) -> Any:

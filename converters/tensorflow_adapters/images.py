@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 from converters.tensorflow_adapters import Adapter
+from converters.unknown_sizes import Size
 
 
 def resize(
@@ -19,7 +20,16 @@ def resize(
     if preserve_aspect_ratio:
         raise NotImplementedError("tf.image.resize with preserve_aspect_ratio")
     x = images if method == "nearest" else ops.cast(images, "float32")
+    times = [_times(images, axis, n) for axis, n in zip((-3, -2), size, strict=True)]
+    if all(times) and method in ("nearest", "bilinear") and not antialias and len(images.shape) == 4:
+        return layers.UpSampling2D(times, "channels_last", method, name="resize")(x)
     return ops.image.resize(x, tuple(size), interpolation=method, antialias=antialias, data_format="channels_last")
+
+
+def _times(images: Any, axis: int, size: Any) -> int | None:
+    """How many times the unknown size of an axis of the images a size is; None where it is anything else."""
+    own = isinstance(size, Size) and size.tensor is images and size.axis == axis % len(images.shape)
+    return size.times if own else None
 
 
 def image(function: Adapter) -> Adapter:

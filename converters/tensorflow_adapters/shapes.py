@@ -5,37 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras import ops
+import numpy as np
+from keras import KerasTensor, ops
 
+from converters.batch_gather import BatchGather
 from converters.tensorflow_adapters import Adapter
+from converters.unknown_sizes import Size, Sizes, has_size
 
 
 def concat(values: Any, axis: int, name: str = "concat") -> Any:
+    vectors = all(isinstance(x, Sizes) or (not isinstance(x, KerasTensor) and np.ndim(x) == 1) for x in values)
+    if vectors and has_size(values):
+        return Sizes(size for x in values for size in (x if isinstance(x, Sizes | list | tuple) else np.asarray(x)))
     return ops.concatenate(values, axis=axis)
 
 
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
-    return ops.stack(values, axis=axis)
+    scalars = all(isinstance(x, Size) or np.ndim(x) == 0 for x in values)
+    return Sizes(values) if scalars and has_size(values) else ops.stack(values, axis=axis)
+
+
+def expand_dims(input: Any, axis: Any = None, name: str | None = None) -> Any:
+    return Sizes([input]) if isinstance(input, Size) else ops.expand_dims(input, axis)
 
 
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
-    return ops.reshape(tensor, list(shape))
+    return ops.reshape(tensor, _numbers(shape))
+
+
+def _numbers(shape: Any) -> list[Any]:
+    """A shape as a list, whose known sizes may be constants of TensorFlow."""
+    return [x if x is None or isinstance(x, Size | KerasTensor) else int(x) for x in shape]
 
 
 def zeros(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
-    return ops.zeros(list(shape), getattr(dtype, "name", dtype))
+    return ops.zeros(_numbers(shape), getattr(dtype, "name", dtype))
 
 
 def ones(shape: Any, dtype: Any = "float32", name: str | None = None, layout: Any = None) -> Any:
-    return ops.ones(list(shape), getattr(dtype, "name", dtype))
+    return ops.ones(_numbers(shape), getattr(dtype, "name", dtype))
 
 
 def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> Any:
-    return ops.full(list(dims), value, getattr(value, "dtype", "float32" if isinstance(value, float) else "int32"))
+    return ops.full(_numbers(dims), value, getattr(value, "dtype", "float32" if isinstance(value, float) else "int32"))
 
 
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
-    return ops.broadcast_to(input, list(shape))
+    return ops.broadcast_to(input, _numbers(shape))
 
 
 def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Any:
@@ -48,7 +64,7 @@ def transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "tr
 
 
 def shape(input: Any, out_type: Any = None, name: str | None = None) -> Any:
-    return ops.shape(input)
+    return Sizes(ops.shape(input))
 
 
 def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None) -> Any:
@@ -59,7 +75,7 @@ def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any
 
 
 def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
-    return ops.tile(input, multiples)
+    return ops.tile(input, _numbers(multiples))
 
 
 def split(value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: str = "split") -> Any:
@@ -72,9 +88,12 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = 
 def gather(
     params: Any, indices: Any, validate_indices: Any = None, axis: Any = None, batch_dims: int = 0, name: Any = None
 ) -> Any:
-    if batch_dims:
-        raise NotImplementedError("tf.gather with batch_dims")
-    return ops.take(params, indices, axis=0 if axis is None else axis)
+    if not batch_dims:
+        return ops.take(params, indices, axis=0 if axis is None else axis)
+    batch = batch_dims % len(indices.shape)
+    if axis is not None and axis % len(params.shape) != batch:
+        raise NotImplementedError("tf.gather with batch_dims, of an axis behind them")
+    return BatchGather(batch)(params, indices)
 
 
 def embedding(params: Any, ids: Any, max_norm: Any = None, name: str | None = None) -> Any:
@@ -106,8 +125,14 @@ def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
 
 
 def slice_(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
-    key = [slice(int(start), None if n == -1 else int(start + n)) for start, n in zip(begin, size, strict=True)]
-    return input_[tuple(key)]
+    key = [slice(start, _after(start, length)) for start, length in zip(begin, size, strict=True)]
+    return ops.convert_to_tensor(input_)[tuple(key)]
+
+
+def _after(start: Any, length: Any) -> Any:
+    if not isinstance(length, Size | KerasTensor) and int(length) == -1:
+        return None
+    return length if not isinstance(start, Size | KerasTensor) and int(start) == 0 else length + start
 
 
 def sort(values: Any, axis: int = -1, direction: str = "ASCENDING", name: str | None = None) -> Any:
@@ -122,7 +147,7 @@ def argsort(
 
 
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> Any:
-    return ops.unstack(value, num, axis)
+    return list(value) if isinstance(value, Sizes) else ops.unstack(value, num, axis)
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
@@ -145,13 +170,15 @@ def rank(input: Any, name: str | None = None) -> Any:
 
 
 def size(input: Any, out_type: Any = None, name: str | None = None) -> Any:
-    return ops.prod(ops.stack([ops.cast(n, "int32") for n in ops.shape(input)]))
+    return Sizes(ops.shape(input)).product()
 
 
 def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None = None, **flags: Any) -> Any:
     """Row-major places in the flattened leading axes, as the last axis of ``indices`` names them."""
     indices = ops.convert_to_tensor(indices)
     depth, sizes = indices.shape[-1], tuple(params.shape)
+    if batch_dims and depth == 1:
+        return BatchGather(batch_dims)(params, indices[..., 0])
     if batch_dims or None in sizes[1:]:
         raise NotImplementedError("tf.gather_nd with batch_dims, or of an unknown size")
     place = indices[..., 0]

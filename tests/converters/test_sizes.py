@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
@@ -41,22 +43,78 @@ CASES = [
     case(Function(lambda x: x + ops.cast(ops.arange(ops.shape(x)[1]), "float32")[:, None]), (None, 3)),
     case(Function(lambda x: ops.cond(ops.shape(x)[1] + 1 > 5, lambda: x * 2.0, lambda: x)), (None, 3)),
 ]
+TABLE = np.random.default_rng(1).normal(size=(1, 9, 4)).astype(np.float32)
+CUT = "Add:1,Shape:1,Slice:1"
+
+
+class _Positions(layers.Layer):
+    """As many positions of a table as there are steps, the table kept in one of the ways that people keep it."""
+
+    def __init__(self, kept: Any, key: Any) -> None:
+        super().__init__()
+        self.kept, self.key = kept, key
+
+    def build(self, shape: Any) -> None:
+        self.table = self.kept(self)
+
+    def call(self, x: Any) -> Any:
+        return x + self.key(self.table, x)
+
+
+def _mask(batch: Any, steps: int) -> Any:
+    """Of the causal attention in tutorials: one for each row of the batch."""
+    mask = tf.cast(tf.range(steps)[:, None] >= tf.range(4), tf.float32)[None]
+    return tf.tile(mask, tf.concat([tf.expand_dims(batch, -1), tf.constant([1, 1], dtype=tf.int32)], 0))
+
+
+def _weight(layer: layers.Layer) -> Any:
+    return layer.add_weight(shape=TABLE.shape, initializer=keras.initializers.Constant(TABLE), name="table")
+
+
+BOUNDS = [
+    case(Function(lambda x: x[:, : ops.shape(x)[1], :2]), (None, 4), "Slice:1"),
+    case(Function(lambda x: x[:, : ops.shape(x)[1] // 2]), (None, 4)),
+    case(Function(lambda x: x[:, ops.shape(x)[1] - 2 :, None, 1]), (None, 4)),
+    case(Function(lambda x: x[0][:, : ops.shape(x[1])[1]] + x[1]), [(None, 4), (None, 4)]),
+    case(_Positions(_weight, lambda table, x: table[:, : ops.shape(x)[1]]), (None, 4), CUT),
+    case(_Positions(_weight, lambda table, x: ops.slice(table, (0, 0, 0), (1, ops.shape(x)[1], 4))), (None, 4), CUT),
+    case(_Positions(_weight, lambda table, x: table[:, ops.shape(x)[1] - 1]), (None, 4)),
+]
+RAW_BOUNDS = [
+    case(_Positions(kept, key), (None, 4), CUT)
+    for kept in (_weight, lambda layer: tf.constant(TABLE), lambda layer: tf.Variable(TABLE, trainable=False))
+    for key in (
+        lambda table, x: table[:, : tf.shape(x)[1], :],
+        lambda table, x: tf.slice(table, [0, 0, 0], [1, tf.shape(x)[1], -1]),
+    )
+]
 RAW = [
     case(Function(lambda x: tf.reshape(x, (tf.shape(x)[0], -1))), (5, 3), "Reshape:1"),
     case(Function(lambda x: tf.reshape(x, [-1, tf.shape(x)[1] * 3])), (5, 3), "Reshape:1"),
     case(Function(lambda x: tf.concat([tf.zeros((tf.shape(x)[0], 1, 3)), x], 1)), (5, 3), TOKEN),
     case(Function(lambda x: tf.concat([tf.tile(tf.ones((1, 1, 3)), [tf.shape(x)[0], 1, 1]), x], 1)), (5, 3)),
     case(Function(lambda x: x + tf.cast(tf.range(tf.shape(x)[1]), tf.float32)[:, None]), (None, 3)),
+    case(Function(lambda x: tf.reshape(x, tf.concat([tf.shape(x)[:-1], [2, 2]], 0))), (None, 4), "Reshape:1"),
+    case(Function(lambda x: tf.reshape(x, tf.stack([tf.shape(x)[0], tf.shape(x)[1] * 4]))), (None, 4)),
+    case(Function(lambda x: tf.reshape(x, (*tf.unstack(tf.shape(x))[:2], 2, 2))), (None, 4), "Reshape:1"),
+    case(Function(lambda x: tf.reshape(x, [tf.shape(x)[0], tf.reduce_prod(tf.shape(x)[1:])])), (3, 4), "Reshape:1"),
+    case(Function(lambda x: tf.reshape(x, [-1, tf.reduce_prod(x.shape[1:])])), (3, 4), "Reshape:1"),
+    case(Function(lambda x: tf.image.resize(x, tf.shape(x)[1:3] * 2)), (None, None, 4), "Resize:1,Transpose:2"),
+    case(Function(lambda x: tf.image.resize(x, tf.shape(x)[1:3] * 2, "nearest")), (None, None, 4)),
+    case(Function(lambda x: x / tf.cast(tf.reduce_prod(tf.shape(x)[1:3]), tf.float32)), (None, None, 4)),
+    case(Function(lambda x: tf.tile(x[:, :1], tf.concat([[1], tf.shape(x)[1:2], [1]], 0)) + x), (None, 4)),
+    case(Function(lambda x: _mask(tf.shape(x)[0], 3) * x), (3, 4)),
+    case(Function(lambda x: tf.pad(x, [[0, 0], [0, 4 - tf.shape(x)[1] % 4], [0, 0]])), (None, 4)),
 ]
 
 
-@parametrize(CASES)
+@parametrize([*CASES, *BOUNDS])
 def test_cases(item: Case) -> None:
     item.check()
 
 
 @needs_tensorflow
-@parametrize(RAW)
+@parametrize([*RAW, *RAW_BOUNDS])
 def test_raw_tensorflow(item: Case) -> None:
     item.check()
 

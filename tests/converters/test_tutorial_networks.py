@@ -179,6 +179,43 @@ def super_resolution() -> Any:
     return keras.Model(image, layers.Lambda(lambda t: tf.nn.depth_to_space(t, 2))(x))
 
 
+class _WeightedSum(layers.Layer):
+    """Feature maps added by weights that sum to one, as in a bidirectional pyramid."""
+
+    def build(self, shapes: Any) -> None:
+        self.w = self.add_weight(shape=(len(shapes),), initializer="ones", name="gamma")
+
+    def call(self, maps: Any) -> Any:
+        import tensorflow as tf
+
+        w = keras.activations.relu(self.w)
+        return tf.reduce_sum([w[i] * maps[i] for i in range(len(maps))], axis=0) / (tf.reduce_sum(w) + 1e-4)
+
+
+def feature_pyramid() -> Any:
+    """Maps of two sizes, up and down again."""
+    image = keras.Input((16, 16, 3))
+    large = _conv_norm(image, 8, strides=2)
+    small = _conv_norm(large, 8, strides=2)
+    top = _WeightedSum()([large, layers.UpSampling2D()(small)])
+    low = _WeightedSum()([small, layers.MaxPooling2D()(top)])
+    return keras.Model(image, [layers.Conv2D(4, 1)(top), layers.Conv2D(4, 1)(low)])
+
+
+def channel_shuffle() -> Any:
+    """Grouped convolutions whose channels are shuffled, over any size of image."""
+    import tensorflow as tf
+
+    def shuffle(x: Any) -> Any:
+        rows, columns = tf.shape(x)[1], tf.shape(x)[2]
+        x = tf.reshape(x, tf.stack([tf.shape(x)[0], rows, columns, 2, 4]))
+        return tf.reshape(tf.transpose(x, [0, 1, 2, 4, 3]), tf.stack([-1, rows, columns, 8]))
+
+    image = keras.Input((None, None, 3))
+    x = layers.Lambda(shuffle)(layers.Conv2D(8, 3, padding="same")(image))
+    return keras.Model(image, layers.Conv2D(8, 1, groups=2)(x))
+
+
 @pytest.mark.parametrize(
     ("network", "transposes"),
     [
@@ -192,6 +229,8 @@ def super_resolution() -> Any:
         (points, 2),
         (involution, 1),
         pytest.param(detector, 2, marks=needs_tensorflow),
+        pytest.param(feature_pyramid, 3, marks=needs_tensorflow),
+        pytest.param(channel_shuffle, 5, marks=needs_tensorflow),
         pytest.param(super_resolution, 0, marks=needs_tensorflow),
     ],
     ids=lambda x: getattr(x, "__name__", x),
