@@ -1,6 +1,6 @@
 """Fills in what a recipe edited by hand leaves to be computed: an INT8 layer needs scales, and nobody types them.
 
-1. An INT8 or FP8 layer without weight scales gets those that the rules give (`engines.rules.layer_scales`).
+1. An INT8 or FP8 layer without weight scales gets those that the rules give (`engines.scales.layer_scales`).
 2. A value that such a layer reads and that has no scale gets one from calibration, by min-max: all that was seen.
 3. A layer of another precision has no use for weight scales, an input or repairs: they are dropped.
 What was edited stays marked so; what is computed here is not. In an equalized graph
@@ -20,7 +20,7 @@ from engines.graphs import compute_nodes, load, name_of, weights_of
 from engines.ptq.channels import Channels
 from engines.ptq.equalize import equalize, variables
 from engines.recipe import QUANTIZED, ActivationScale, LayerPrecision, Recipe
-from engines.rules import activation_scale, layer_scales
+from engines.scales import activation_scale, layer_scales
 
 
 def missing_scales(recipe: Recipe, model: ir.Model) -> tuple[str, ...]:

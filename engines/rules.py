@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from deploy.errors import BuildError
@@ -18,18 +16,19 @@ from engines.calibration.store import Say
 from engines.calibration.tensorrt_cache import Cache, check_asked, is_cache, read
 from engines.fingerprint import fingerprint
 from engines.fp16 import SMALLEST_NORMAL, bodies_high, kept_high
-from engines.graphs import Weights, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
+from engines.graphs import Weights, attribute, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
 from engines.lint import require_unquantized
 from engines.ptq.asked import check
 from engines.ptq.repair import repaired
-from engines.recipe import FP8_MAXIMUM, INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
-from engines.trained import grid_steps, keep_floating, separate
+from engines.recipe import INT8_MAXIMUM, QUANTIZED, ActivationScale, LayerPrecision, Recipe
+from engines.scales import activation_scale, dead_channels, layer_scales
+from engines.trained import keep_floating, separate
 from engines.validation import fp8_fallback, unquantizable
 
-NEGLIGIBLE = 2.0**-14
-"""A channel whose largest weight is below this part of its layer's largest one is next to nothing: beside the others it
-lies beneath FP16's own rounding (2^-11)."""
+SHORT = 16
+"""Numbers that a tensor core sums in one step in FP16; in INT8 and FP8 it is twice as many (PTX ISA, mma.m16n8k16 and
+.m16n8k32)."""
 
 
 def decide(
@@ -44,10 +43,11 @@ def decide(
     """The recipe of a graph; see `engines.recipe.recipe`. Ranges in place of samples are collected for ``repairs``.
 
     FP32: everything. FP16: everything but what it cannot hold (`engines.fp16`). BF16: everything, as it has the range
-    of FP32. INT8 and FP8: every Conv, Gemm and MatMul with constant weights but gates, over FP16 for the rest: what is
-    not INT8 then moves half the bytes, and TensorRT-RTX refuses an FP32 Gemm on SM75 (INT8 Gemm with an FP32 output
-    included). ``cache``: gives the scales of INT8, and samples then only show what FP16 cannot hold; the path of one
-    can also stand for ``calibration``. ``say`` is told where something kept from an earlier build was used.
+    of FP32. INT8 and FP8: every Conv, Gemm and MatMul with constant weights but gates and what gains nothing
+    (`_gains_nothing`), over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX refuses an
+    FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included). ``cache``: gives the scales of INT8, and samples then
+    only show what FP16 cannot hold; the path of one can also stand for ``calibration``. ``say`` is told where something
+    kept from an earlier build was used.
     """
     check_method(method)
     check_asked(calibration, (precision,), method, None)
@@ -136,40 +136,6 @@ def _recipe(
     return Recipe(precision, "fp16", tuple(decided), activations, calibration, fingerprint(model))
 
 
-def weight_scales(array: npt.NDArray[np.float32], axis: int, *, on_grid: bool = False) -> npt.NDArray[np.float32]:
-    """One scale per output channel: amax / 127. A channel of zeros, which any scale represents, gets 1.
-
-    ``on_grid``: the step of the grid, for a channel whose weights lie on one.
-    """
-    amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis))
-    scales = np.where(amax > 0, amax / INT8_MAXIMUM, 1).astype(np.float32)
-    if not on_grid:
-        return scales
-    steps = grid_steps(array, axis)
-    return np.where(steps > 0, steps, scales)
-
-
-def fp8_scale(amax: float) -> float:
-    """The scale of a tensor in E4M3: amax / 448, and FP16's smallest normal number at least.
-
-    A larger scale than need be costs a floating type nothing, until its own subnormal numbers (2^-6) are reached.
-    """
-    return max(amax / FP8_MAXIMUM, SMALLEST_NORMAL)
-
-
-def layer_scales(precision: str, weights: Weights, *, on_grid: bool = False) -> tuple[float, ...]:
-    """The weight scales of an INT8 layer, one per output channel, or of an FP8 layer, a single one.
-
-    An output channel whose weights are next to nothing (`_dead_channels`) has FP16's smallest normal number.
-    ``on_grid``: see `weight_scales`.
-    """
-    if precision == "fp8":
-        return (_digits(fp8_scale(float(np.abs(weights.array).max()))),)
-    scales = weight_scales(weights.array, weights.axis, on_grid=on_grid)
-    scales = np.where(_dead_channels(weights.array, weights.axis), np.float32(SMALLEST_NORMAL), scales)
-    return tuple(_digits(scale) for scale in scales)
-
-
 def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, gates: frozenset[str]) -> LayerPrecision:
     """INT8 or FP8 for one compute node, or FP16 with the reason why not."""
     name = node.name or ""
@@ -184,6 +150,8 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
         unknown = {"trained": "was not quantized in training", "tensorrt": "is not in the calibration cache"}
         missing = unknown.get(choice.method, "is not known")
         return LayerPrecision(name, "fp16", f"the range of its input {source.name} {missing}")
+    if choice.method != "trained" and (reason := _gains_nothing(node, weights)):
+        return LayerPrecision(name, "fp16", reason)
     amax = choice.amax.get(name_of(source), ranges.amax(name_of(source)))
     why = f"asked for; input within ±{amax:.5g}"
     if choice.method == "trained":
@@ -197,34 +165,34 @@ def _quantized(node: ir.Node, precision: str, ranges: Ranges, choice: Choice, ga
     return LayerPrecision(name, "fp8", why, layer_scales(precision, weights), name_of(source))
 
 
+def _gains_nothing(node: ir.Node, weights: Weights) -> str:
+    """Why a product is as fast in FP16; empty where 8 bits gain.
+
+    1. A Gemm or MatMul that sums fewer than `SHORT` numbers or has fewer columns: ModelOpt 0.47 leaves it out too, as
+       with Q and DQ TensorRT gets slower (`_MIN_MATMUL_DIM` in modelopt/onnx/quantization/graph_utils.py).
+    2. A Conv of one group that sums fewer, as a first one of a single channel: 8 bits save no step, and what quantizes
+       its input is a kernel of its own. With those in INT8 our networks' engines move more bytes (0.5 to 26 % by
+       TensorRT-RTX's layer tables), and the logits of most err more (up to 1 dB).
+    """
+    columns = weights.array.shape[weights.axis]
+    summed = weights.array.size // columns
+    if node.op_type == "Conv" and attribute(node, "group", 1) == 1 and summed < SHORT:
+        return f"sums {summed} numbers: with fewer than {SHORT}, 8 bits are no faster"
+    if node.op_type in ("Gemm", "MatMul") and min(summed, columns) < SHORT:
+        return f"a product of {summed} x {columns} weights: with fewer than {SHORT} a side, 8 bits are no faster"
+    return ""
+
+
 def _int8(name: str, weights: Weights, amax: float, why: str, source: str, *, trained: bool = False) -> LayerPrecision:
     """INT8 with a scale per output channel, or FP16 where FP16 cannot hold one of the scales."""
     scales = layer_scales("int8", weights, on_grid=trained)
     smallest = min(*scales, amax / INT8_MAXIMUM or 1.0)
     if smallest < SMALLEST_NORMAL * (1 - 1e-6):  # nine digits are kept
         return LayerPrecision(name, "fp16", f"a scale of {smallest:.2g} is subnormal in FP16")
-    if count := int(_dead_channels(weights.array, weights.axis).sum()):
+    if count := int(dead_channels(weights.array, weights.axis).sum()):
         channels = "1 channel's weights are" if count == 1 else f"the weights of {count} channels are"
         why += f"; {channels} next to nothing: scale 2^-14, FP16's smallest normal number, errs by less than a step"
     return LayerPrecision(name, "int8", why, scales, source)
-
-
-def _digits(scale: float) -> float:
-    """Nine digits, which tell any two FP32 numbers apart and keep the file readable."""
-    return float(f"{scale:.9g}")
-
-
-def _dead_channels(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.bool_]:
-    """Output channels whose scale would be subnormal in FP16 and whose weights are `NEGLIGIBLE` beside the largest.
-
-    They can have the smallest normal scale instead: it errs by half of 2^-14 per weight at most, which is less than a
-    step of every other channel where those have normal scales (else the layer stays high). A channel that is small but
-    not negligible may be scaled up again further on, so it is none of them, nor is one of zeros.
-    """
-    amax = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis)).astype(np.float64)
-    low = (amax > 0) & (amax / INT8_MAXIMUM < SMALLEST_NORMAL)
-    dead: npt.NDArray[np.bool_] = low & (amax < NEGLIGIBLE * amax.max())
-    return dead
 
 
 def _scales(model: ir.Model, precision: str, ranges: Ranges, choice: Choice) -> tuple[ActivationScale, ...]:
@@ -242,8 +210,3 @@ def _scales(model: ir.Model, precision: str, ranges: Ranges, choice: Choice) -> 
         estimator = choice.estimators.get(name, "minmax")
         found.append(ActivationScale(name, activation_scale(precision, amax), *limits, estimator))
     return tuple(found)
-
-
-def activation_scale(precision: str, amax: float) -> float:
-    """The scale of a value in a recipe of that precision, from the largest magnitude that it shall hold."""
-    return fp8_scale(amax) if precision == "fp8" else amax / INT8_MAXIMUM or 1.0

@@ -17,7 +17,8 @@ from engines.calibration.choice import Choice, choose
 from engines.calibration.collect import collect
 from engines.graphs import compute_nodes, load, weights_of
 from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
-from engines.rules import decide, weight_scales
+from engines.rules import decide
+from engines.scales import weight_scales
 from engines.simulate import simulate
 from engines.trained import separate
 

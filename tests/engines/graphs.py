@@ -51,7 +51,7 @@ class Graph:
         return model
 
 
-def cbam_residual(channels: int = 16, size: int = 12, classes: int = 5) -> onnx.ModelProto:
+def cbam_residual(channels: int = 16, size: int = 12, classes: int = 20) -> onnx.ModelProto:
     """A stem, a residual block with CBAM before its addition, and a classifier: every structure the rules speak of."""
     g = Graph()
     axes = g.constant("spatial_axes", np.array([2, 3], np.int64))

@@ -15,7 +15,7 @@ import engines
 from deploy.errors import BuildError
 from deploy.npz import Array
 from engines.placement import quantize
-from engines.rules import weight_scales
+from engines.scales import weight_scales
 from tests.engines.graphs import Graph
 
 GATES = {"block/cbam/fc1", "block/cbam/fc2", "block/cbam/conv7"}

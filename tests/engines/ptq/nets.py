@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from deploy.npz import Array
 from tests.engines.graphs import Graph
 
-CHANNELS = 8
+CHANNELS = 16
 
 
 def with_outlier(gain: float = 1000.0) -> onnx.ModelProto:
@@ -18,7 +18,7 @@ def with_outlier(gain: float = 1000.0) -> onnx.ModelProto:
     x = g.node("Relu", [g.conv("x", "conv1", (CHANNELS, 3, 3, 3))], "relu1")
     x = g.node("Relu", [g.conv(x, "conv2", (CHANNELS, CHANNELS, 3, 3))], "relu2")
     axes = g.constant("axes", np.array([2, 3], np.int64))
-    g.gemm(g.node("ReduceMean", [x, axes], "mean", keepdims=0), "logits", CHANNELS, 4)
+    g.gemm(g.node("ReduceMean", [x, axes], "mean", keepdims=0), "logits", CHANNELS, 16)
     for tensor in g.constants:
         array = numpy_helper.to_array(tensor).copy()
         if tensor.name in ("conv1/w", "conv1/b"):

@@ -29,7 +29,7 @@ def net() -> tuple[onnx.ModelProto, engines.Recipe, Evaluation]:
 
 
 def test_the_hostile_layers_are_kept_high_and_no_other(run: Run) -> None:
-    graph, fresh = hostile(), normal((256, 8, 8, 8), seed=9)
+    graph, fresh = hostile(), normal((256, 16, 8, 8), seed=9)
     exact = run(graph, fresh)["logits"]
     plain = engines.recipe(graph, "int8", normal((64, 8, 8, 8)), calibration_method="minmax")
     recipe = engines.recipe(graph, "int8", normal((64, 8, 8, 8)), "sqnr=30dB", "minmax")
@@ -45,7 +45,7 @@ def test_the_hostile_layers_are_kept_high_and_no_other(run: Run) -> None:
 
 def test_the_outlier_is_repaired_and_the_others_are_kept_high(run: Run) -> None:
     """Equalization divides the one channel, so that the layer that reads it stays INT8 within the same budget."""
-    graph, fresh = hostile(), normal((256, 8, 8, 8), seed=9)
+    graph, fresh = hostile(), normal((256, 16, 8, 8), seed=9)
     recipe = engines.recipe(graph, "int8", normal((64, 8, 8, 8)), "sqnr=30dB", "minmax", repairs="auto")
     assert {layer.name for layer in recipe.layers if layer.precision != "int8"} == {*HUGE, "huge/relu", GATE}
     factors = {row.name: np.array(row.factors) for row in recipe.equalized}
