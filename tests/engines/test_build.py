@@ -136,7 +136,7 @@ def test_what_changes_the_content_changes_the_key(
         key(precision="int8"),
         key(precision="fp32", calibration=tmp_path / "fewer.npz"),
         key(precision="fp32", profile=Profile(1, 2, 4)),
-        key(precision="fp32", labels=("a", "b", "c", "d", "e")),
+        key(precision="fp32", labels=tuple("abcdefghijklmnopqrst")),
     ]
     assert len({first, *others}) == 6
     assert all(len(each) == 64 for each in others)

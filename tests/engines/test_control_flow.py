@@ -46,13 +46,13 @@ class Apply(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type info
 
 def _graph(function: Function) -> onnx.ModelProto:
     keras.utils.set_random_seed(0)
-    inputs = keras.Input((12, 8), name="x")
-    x = keras.layers.Dense(8, name="first")(inputs)
-    return convert(keras.Model(inputs, keras.layers.Dense(4, name="last")(Apply(function)(x))))
+    inputs = keras.Input((12, 16), name="x")
+    x = keras.layers.Dense(16, name="first")(inputs)
+    return convert(keras.Model(inputs, keras.layers.Dense(16, name="last")(Apply(function)(x))))
 
 
 def _samples(scale: float = 1) -> dict[str, Any]:
-    return {"x": scale * np.random.default_rng(0).standard_normal((16, 12, 8)).astype(np.float32)}
+    return {"x": scale * np.random.default_rng(0).standard_normal((16, 12, 16)).astype(np.float32)}
 
 
 def _simulated(precision: str, proto: onnx.ModelProto, samples: dict[str, Any]) -> Any:
@@ -108,7 +108,7 @@ def test_a_body_that_cannot_have_the_type_is_fp32_and_the_recipe_says_why(precis
     body = loop.attribute[0].g
     limits = [
         helper.make_node("Constant", [], [name], value_float=value)
-        for name, value in (("a", 0.0), ("b", 8.0), ("c", 1.0))
+        for name, value in (("a", 0.0), ("b", 16.0), ("c", 1.0))
     ]
     ramp = helper.make_node("Range", ["a", "b", "c"], ["ramp"], name="ramp")
     last = body.node[-1 if body.node[-1].op_type == "Add" else -2]
@@ -141,7 +141,7 @@ def test_a_body_builds_in_every_precision(kind: str, precision: str) -> None:
 @pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_products_of_a_body_are_in_the_layer_table_as_asked(precision: str) -> None:
-    weights = np.random.default_rng(1).standard_normal((8, 8)).astype(np.float32) / 3
+    weights = np.random.default_rng(1).standard_normal((16, 16)).astype(np.float32) / 4
     proto = _graph(lambda x: ops.cond(ops.sum(x) > 0, lambda: ops.matmul(x, weights), lambda: x + 1.0))
     result = find("tensorrt-rtx").build(load(proto), engines.recipe(proto, precision), Profile())
     assert {layer.found for layer in result.layers} == {precision}

@@ -39,10 +39,10 @@ def narrow(array: Any, scale: Any) -> Array:
 
 def test_canary_it_equals_e4m3_arithmetic() -> None:
     g = Graph()
-    w = g.random.normal(size=(6, 4)).astype(np.float32)
+    w = g.random.normal(size=(24, 16)).astype(np.float32)
     g.node("MatMul", ["x", g.constant("w", w)], "y")
-    graph = g.model({"x": ["batch", 6]}, ["y"])
-    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    graph = g.model({"x": ["batch", 24]}, ["y"])
+    x = np.random.default_rng(1).normal(size=(5, 24)).astype(np.float32)
     recipe = engines.recipe(graph, "fp8", calibration={"x": x})
     scales = [np.float32(np.float16(s)) for s in (recipe.activations[0].scale, *recipe.layers[0].weight_scales)]
     assert scales == pytest.approx([np.abs(x).max() / 448, np.abs(w).max() / 448], rel=1e-3)
@@ -55,7 +55,7 @@ def test_canary_it_equals_e4m3_arithmetic() -> None:
 def test_small_numbers_need_no_higher_precision() -> None:
     """A scale of FP16's smallest normal number serves any tensor below 0.027: E4M3 is floating."""
     g = Graph()
-    w = (g.random.normal(size=(64, 8)) * 1e-3).astype(np.float32)
+    w = (g.random.normal(size=(64, 16)) * 1e-3).astype(np.float32)
     g.node("MatMul", ["x", g.constant("w", w)], "y")
     graph = g.model({"x": ["batch", 64]}, ["y"])
     x = np.random.default_rng(1).normal(size=(16, 64)).astype(np.float32)

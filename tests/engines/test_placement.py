@@ -101,14 +101,14 @@ def test_both_readers_of_a_residual_have_one_scale(model: onnx.ModelProto, int8:
 @pytest.mark.parametrize(("transpose", "axis"), [(False, 1), (True, 0)])
 def test_gemm_weights_are_per_output_whichever_way_they_lie(transpose: bool, axis: int) -> None:
     g = Graph()
-    g.gemm("x", "dense", 6, 4, transpose)
-    graph = g.model({"x": ["batch", 6]}, ["dense"])
-    x = {"x": np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)}
+    g.gemm("x", "dense", 24, 16, transpose)
+    graph = g.model({"x": ["batch", 24]}, ["dense"])
+    x = {"x": np.random.default_rng(0).normal(size=(32, 24)).astype(np.float32)}
     recipe = engines.recipe(graph, calibration=x)
     applied = engines.apply(recipe, graph)
     weight = producers(applied)[nodes(applied)["dense"].input[1]]
     assert helper.get_node_attr_value(weight, "axis") == axis
-    assert len(recipe.layers[0].weight_scales) == 4
+    assert len(recipe.layers[0].weight_scales) == 16
 
 
 def test_attention_transposed_convolutions_and_batched_weights_stay_high_with_a_reason() -> None:
@@ -198,39 +198,42 @@ def test_every_range_has_a_scale_and_a_zero_point(low: float, high: float) -> No
 def test_a_large_bias_beside_small_scales_is_not_clipped_on_onnxruntime(run: Callable[..., dict[str, Array]]) -> None:
     """At the scale input x weight (1.7e-8) INT32 ends at 37."""
     g = Graph()
-    w = g.constant("w", (g.random.normal(size=(4, 4, 1, 1)) * 3e-3 + 0.01).astype(np.float32))
+    w = g.constant("w", (g.random.normal(size=(4, 16, 1, 1)) * 3e-3 + 0.01).astype(np.float32))
     b = g.constant("b", np.array([50, -50, 0, 1e-3], np.float32))
     g.node("Conv", ["x", w, b], "c")
-    graph = g.model({"x": ["batch", 4, 2, 2]}, ["c"])
-    x = {"x": (g.random.normal(size=(8, 4, 2, 2)) * 1e-2).astype(np.float32)}
+    graph = g.model({"x": ["batch", 16, 2, 2]}, ["c"])
+    x = {"x": (g.random.normal(size=(8, 16, 2, 2)) * 1e-2).astype(np.float32)}
     recipe = engines.recipe(graph, calibration=x)
     assert recipe.layers[0].precision == "int8"
     expected, found = run(graph, x)["c"], run(engines.apply(recipe, graph, "onnxruntime"), x)["c"]
     assert np.abs(found - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("shape", [(1, 4), (4,), (1,), (1, 1), (), (5, 1), (5, 4)])
+@pytest.mark.parametrize("shape", [(1, 16), (16,), (1,), (1, 1), (), (5, 1), (5, 16)])
 def test_a_gemm_bias_of_any_shape_is_taken_on_onnxruntime(
     shape: tuple[int, ...], run: Callable[..., dict[str, Array]]
 ) -> None:
     g = Graph()
-    w = g.constant("w", g.random.normal(size=(6, 4)).astype(np.float32))
+    w = g.constant("w", g.random.normal(size=(24, 16)).astype(np.float32))
     b = g.constant("b", g.random.normal(size=shape).astype(np.float32))
     g.node("Gemm", ["x", w, b], "dense")
-    graph = g.model({"x": [5, 6]}, ["dense"])
-    x = {"x": g.random.normal(size=(5, 6)).astype(np.float32)}
-    applied = engines.apply(engines.recipe(graph, calibration=x), graph, "onnxruntime")
+    graph = g.model({"x": [5, 24]}, ["dense"])
+    x = {"x": g.random.normal(size=(5, 24)).astype(np.float32)}
+    recipe = engines.recipe(graph, calibration=x)
+    assert recipe.layers[0].precision == "int8"
+    applied = engines.apply(recipe, graph, "onnxruntime")
     onnx.checker.check_model(applied, full_check=True)
     assert np.abs(run(applied, x)["dense"] - run(graph, x)["dense"]).max() < 0.2
 
 
 def test_a_bias_that_is_computed_needs_no_range_and_stays_floating(run: Callable[..., dict[str, Array]]) -> None:
     g = Graph()
-    w = g.constant("w", g.random.normal(size=(6, 4)).astype(np.float32))
+    w = g.constant("w", g.random.normal(size=(24, 16)).astype(np.float32) / 2)
     g.node("Gemm", ["x", w, g.node("Relu", ["b"], "relu")], "dense")
-    graph = g.model({"x": [5, 6], "b": [5, 4]}, ["dense"])
-    x = {name: g.random.normal(size=(5, n)).astype(np.float32) for name, n in (("x", 6), ("b", 4))}
+    graph = g.model({"x": [5, 24], "b": [5, 16]}, ["dense"])
+    x = {name: g.random.normal(size=(5, n)).astype(np.float32) for name, n in (("x", 24), ("b", 16))}
     recipe = engines.recipe(graph, calibration=x)
+    assert recipe.layers[0].precision == "int8"
     alone = dataclasses.replace(recipe, activations=tuple(a for a in recipe.activations if a.value == "x"))
     applied = engines.apply(alone, graph, "onnxruntime")
     assert producers(applied)[nodes(applied)["dense"].input[2]].op_type == "Relu"
@@ -239,15 +242,15 @@ def test_a_bias_that_is_computed_needs_no_range_and_stays_floating(run: Callable
 
 def test_layers_inside_the_graphs_own_functions_are_in_the_recipe() -> None:
     g = Graph()
-    w = g.constant("w", g.random.normal(size=(4, 4, 1, 1)).astype(np.float32))
+    w = g.constant("w", g.random.normal(size=(16, 16, 1, 1)).astype(np.float32))
     g.nodes.append(helper.make_node("Block", ["x", w], ["y"], name="block", domain="own"))
     opset = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
     body = [helper.make_node("Conv", ["a", "k"], ["c"], name="conv"), helper.make_node("Relu", ["c"], ["b"], name="r")]
     function = helper.make_function("own", "Block", ["a", "k"], ["b"], body, opset[:1])
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4, 2, 2]) for name in "xy"]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 16, 2, 2]) for name in "xy"]
     graph = helper.make_graph(g.nodes, "model", ends[:1], ends[1:], g.constants)
     model = helper.make_model(graph, opset_imports=opset, ir_version=10, functions=[function])
-    recipe = engines.recipe(model, calibration={"x": g.random.normal(size=(8, 4, 2, 2)).astype(np.float32)})
+    recipe = engines.recipe(model, calibration={"x": g.random.normal(size=(8, 16, 2, 2)).astype(np.float32)})
     assert [layer.precision for layer in recipe.layers] == ["int8"]
     applied = engines.apply(recipe, model)
     onnx.checker.check_model(applied, full_check=True)

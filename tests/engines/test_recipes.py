@@ -60,8 +60,8 @@ def test_a_file_alone_is_shown_layer_by_layer(run: Run, files: Path, int8: Recip
     code, out, _ = run(files / "recipe.json")
     assert code == 0
     stem = line_of(out, "stem/conv")
-    scale = next(a.scale for a in int8.activations if a.value == "to_nchw")
-    for cell in ("int8", "to_nchw", f"{scale:.4g}", f"±{127 * scale:.4g}", "minmax", "by hand: the camera is noisy"):
+    scale, estimator = next((a.scale, a.estimator) for a in int8.activations if a.value == "to_nchw")
+    for cell in ("int8", "to_nchw", f"{scale:.4g}", f"±{127 * scale:.4g}", estimator, "by hand: the camera is noisy"):
         assert cell in stem
     scales = int8.layers[0].weight_scales
     assert f"{min(scales):.3g} to {max(scales):.3g}" in stem
@@ -74,7 +74,7 @@ def test_with_the_model_the_share_of_the_work_is_shown(run: Run, files: Path) ->
     assert code == 0
     found = json.loads(out)
     # multiplications of stem, conv1, conv2 and logits; of the shared MLP on both vectors, and of the 7x7 convolution
-    int8_work = 12 * 12 * 16 * 3 * 9 + 2 * 6 * 6 * 16 * 16 * 9 + 16 * 5
+    int8_work = 12 * 12 * 16 * 3 * 9 + 2 * 6 * 6 * 16 * 16 * 9 + 16 * 20
     fp16_work = 2 * (16 * 4 + 4 * 16) + 6 * 6 * 2 * 49
     assert found["shares"] == [
         {"precision": "int8", "layers": 4, "work": pytest.approx(int8_work / (int8_work + fp16_work))},

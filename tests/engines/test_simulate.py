@@ -84,27 +84,27 @@ def fp8_relu() -> Canary:
     """A Relu before an FP8 quantizer, which ONNX Runtime deletes as it may before a uint8 one."""
     g = Graph()
     relu = g.node("Relu", ["x"], "relu")
-    g.node("MatMul", [relu, g.constant("w", -np.eye(4, dtype=np.float32))], "y")
-    model = g.model({"x": ["batch", 4]}, ["y"])
-    x = np.array([[-3, -1, 0, 2], [0.3, -0.7, 1.1, -2]], np.float32)
+    g.node("MatMul", [relu, g.constant("w", -np.eye(16, dtype=np.float32))], "y")
+    model = g.model({"x": ["batch", 16]}, ["y"])
+    x = np.tile(np.array([[-3, -1, 0, 2], [0.3, -0.7, 1.1, -2]], np.float32), 4)
     recipe = engines.recipe(model, "fp8", calibration={"x": x})
     scale = np.float32(np.float16(next(one.scale for one in recipe.activations if one.value == "relu")))
     weight = np.float32(np.float16(recipe.layers[0].weight_scales[0]))
     cut = np.maximum(x.astype(np.float16), 0)
-    product = narrow(cut, scale) @ narrow(-np.eye(4), weight)
+    product = narrow(cut, scale) @ narrow(-np.eye(16), weight)
     return Canary(model, recipe, {"x": x}, product.astype(np.float16).astype(np.float32))
 
 
 def int8_bias() -> Canary:
     """Scales of 2^-14, over FP32: ONNX Runtime makes the bias int32 in steps of 2^-28, where 8 is one too many."""
     g = Graph()
-    eye, bias = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1), np.array([20, 12, 9, 16], np.float32)
+    eye, bias = np.eye(16, dtype=np.float32).reshape(16, 16, 1, 1), np.array([20, 12, 9, 16] * 4, np.float32)
     amax = np.float32(127 * 2.0**-14)
     w, b, w2 = g.constant("w", eye * amax), g.constant("b", bias), g.constant("w2", eye)
     relu = g.node("Relu", [g.node("Conv", ["x", w, b], "first")], "relu")
     g.node("Conv", [relu, w2], "y")
-    model = g.model({"x": ["batch", 4, 2, 2]}, ["y"])
-    x = np.linspace(-amax, amax, 64, dtype=np.float32).reshape(4, 4, 2, 2)
+    model = g.model({"x": ["batch", 16, 2, 2]}, ["y"])
+    x = np.linspace(-amax, amax, 256, dtype=np.float32).reshape(4, 16, 2, 2)
     recipe = dataclasses.replace(engines.recipe(model, calibration={"x": x}), base="fp32")
     assert [layer.precision for layer in recipe.layers] == ["int8", "int8"]
     scales = {one.value: np.float32(one.scale) for one in recipe.activations}
@@ -112,7 +112,7 @@ def int8_bias() -> Canary:
     def grid(array: Array, step: Any) -> Array:
         return np.clip(np.rint(array / step), -128, 127).astype(np.float32) * np.float32(step)
 
-    first = grid(x, scales["x"]) * amax + bias.reshape(1, 4, 1, 1)
+    first = grid(x, scales["x"]) * amax + bias.reshape(1, 16, 1, 1)
     one = np.float32(127) * np.float32(recipe.layers[1].weight_scales[0])
     return Canary(model, recipe, {"x": x}, grid(np.maximum(first, 0), scales["relu"]) * one)
 
@@ -197,10 +197,10 @@ def test_each_result_is_rounded_once_as_numpy_does(model: onnx.ModelProto) -> No
 
 def test_int8_equals_integer_arithmetic() -> None:
     g = Graph()
-    w = g.random.normal(size=(6, 4)).astype(np.float32)
+    w = g.random.normal(size=(24, 16)).astype(np.float32)
     g.node("MatMul", ["x", g.constant("w", w)], "y")
-    graph = g.model({"x": ["batch", 6]}, ["y"])
-    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    graph = g.model({"x": ["batch", 24]}, ["y"])
+    x = np.random.default_rng(1).normal(size=(5, 24)).astype(np.float32)
     recipe = engines.recipe(graph, calibration={"x": x})
     scale = np.float32(np.float16(recipe.activations[0].scale))
     scales = np.asarray(recipe.layers[0].weight_scales, np.float16).astype(np.float32)

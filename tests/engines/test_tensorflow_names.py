@@ -78,14 +78,14 @@ def network() -> keras.Model:
     layers = keras.layers
     x = inputs = keras.Input((16, 16, 3), name="image")
     for _ in range(3):
-        x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+        x = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
     x = layers.MaxPooling2D(name="pool")(x)
     y = layers.Activation("swish", name="swish")(layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x))
     x = layers.Add(name="add")([x, y])
-    x = keras.Sequential([layers.Conv2D(6, 1, activation="relu", name="one"), layers.Conv2D(4, 1)], name="block")(x)
-    shared = layers.Conv2D(4, 3, activation="relu", name="shared")
+    x = keras.Sequential([layers.Conv2D(24, 1, activation="relu", name="one"), layers.Conv2D(16, 1)], name="block")(x)
+    shared = layers.Conv2D(16, 3, activation="relu", name="shared")
     x = layers.GlobalAveragePooling2D(name="mean")(shared(shared(x)))
-    return keras.Model(inputs, layers.Dense(5, name="top")(layers.Dense(8, activation="relu", name="hidden")(x)))
+    return keras.Model(inputs, layers.Dense(20, name="top")(layers.Dense(16, activation="relu", name="hidden")(x)))
 
 
 def tensors(model: onnx.ModelProto) -> dict[str, float]:

@@ -39,7 +39,7 @@ def test_every_fault_is_found_at_once(model: onnx.ModelProto, int8: Recipe) -> N
     recipe = edited(int8, "stem/conv", weight_scales=(1.0,))
     recipe = edited(recipe, "block/conv1", input="image")
     recipe = edited(recipe, "block/conv2", name="block/conv3")
-    recipe = edited(recipe, "logits", weight_scales=(1e-9,) * 5)
+    recipe = edited(recipe, "logits", weight_scales=(1e-9,) * 20)
     with pytest.raises(BuildError, match="5 things are wrong") as caught:
         engines.apply(recipe, model)
     for line in (

@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused(outlier: onnx.ModelProto, repaired: Recipe
     scales = tuple(2 * scale for scale in repaired.layers[0].weight_scales)
     with pytest.raises(BuildError, match="layer conv1: its rounding was learned for other weights or scales"):
         engines.apply(edited(repaired, "conv1", weight_scales=scales), outlier)
-    with pytest.raises(BuildError, match=r"layer conv1: the recipe has a bias that does not fit(.|\n)*expected: 8"):
+    with pytest.raises(BuildError, match=r"layer conv1: the recipe has a bias that does not fit(.|\n)*expected: 16"):
         engines.apply(edited(repaired, "conv1", bias=(0.5,)), outlier)
     with pytest.raises(BuildError, match="factors of conv1: the recipe has more than one entry for it"):
         engines.apply(dataclasses.replace(repaired, equalized=(*repaired.equalized, repaired.equalized[0])), outlier)

@@ -24,12 +24,12 @@ def sqnr(recipe: Recipe, model: onnx.ModelProto, held_out: dict[str, Array]) -> 
 
 @pytest.mark.parametrize(("repairs", "gain"), [("equalize", 30), ("biases", 10), ("auto", 30)])
 def test_a_channel_a_thousand_times_larger(outlier: onnx.ModelProto, repairs: str, gain: float) -> None:
-    """Measured with min-max: 0.7 dB as it is, 33.9 with equalization, 12.9 with biases alone."""
+    """Measured with min-max: -0.1 dB as it is, 33.6 with equalization, 10.5 with biases alone."""
     plain = engines.recipe(outlier, "int8", inputs(64, 1), calibration_method="minmax")
     recipe = engines.recipe(outlier, "int8", inputs(64, 1), calibration_method="minmax", repairs=repairs)
     fresh = inputs(200, 9)
     assert sqnr(recipe, outlier, fresh) > sqnr(plain, outlier, fresh) + gain
-    assert " kept, 0.7 to " in recipe.calibration["repairs"]
+    assert " kept, -0.1 to " in recipe.calibration["repairs"]
 
 
 def test_weights_with_few_steps() -> None:

@@ -14,7 +14,7 @@ OUTLIER = "after_outlier"
 GATE = "gate"
 
 
-def hostile(channels: int = 16, size: int = 8) -> onnx.ModelProto:
+def hostile(channels: int = 8, size: int = 8) -> onnx.ModelProto:
     """X -> calm1 -> huge -> after_huge -> outlier -> after_outlier -> calm2, times a gate near 0 -> calm3 -> logits."""
     g = Graph()
     axes = g.constant("axes", np.array([2, 3], np.int64))
@@ -32,7 +32,7 @@ def hostile(channels: int = 16, size: int = 8) -> onnx.ModelProto:
     gate = g.node("Add", [g.conv(pooled, GATE, (channels, channels, 1, 1)), offset], "gate/offset_added")
     x = g.node("Mul", [x, g.node("Sigmoid", [gate], "gate/sigmoid")], "gated")
     x = g.node("Relu", [g.conv(x, "calm3", square, 40.0)], "calm3/relu")
-    g.gemm(g.node("ReduceMean", [x, axes], "average", keepdims=0), "logits", channels, 20)
+    g.gemm(g.node("ReduceMean", [x, axes], "average", keepdims=0), "logits", channels, 5)
     return g.model({"x": ["batch", channels, size, size]}, ["logits"])
 
 
