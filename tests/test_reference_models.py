@@ -120,7 +120,7 @@ def test_engine_computes_as_asked(case: Case, precision: str) -> None:
     assert sorted(layer.name for layer in built.layers) == sorted(asked)
     assert all(layer.found == layer.asked for layer in built.layers)
     kept = [layer for layer in recipe.layers if layer.precision != precision]
-    reasons = ("a gate", "a scale", "its constant")
+    reasons = ("a gate", "a scale", "its constant", "a product of", "sums")
     assert all(layer.why.startswith(reasons) for layer in kept), "a layer is kept higher without a reason"
     computing = len(asked) - sum(layer.name in asked for layer in kept)
     assert sum(layer.found == precision for layer in built.layers) == computing

@@ -3,10 +3,10 @@
 1. What counts is the error of the layers' outputs, not that of the value: an error weighs what the weights make of it.
    Every INT8 layer gets its FP32 input, rounded and clipped to a range, and its weights as INT8 holds them; its output
    is held against FP32's (the layer's reconstruction error ``||W x - W' x'||^2``, Nagel et al. 2020, "Up or Down?
-   Adaptive Rounding for Post-Training Quantization", section 3; scales chosen by the outputs of each convolution: Wu et
+   Adaptive Rounding for Post-Training Quantization"; scales chosen by the outputs of each convolution: Wu et
    al. 2020, "EasyQuant: Post-training Quantization via Scale Optimization").
 2. The error is taken behind an activation that TensorRT computes in the layer's kernel: what a Relu cuts off costs
-   nothing (Nagel et al. 2020, section 3.3).
+   nothing (Nagel et al. 2020).
 3. An Add that reads the quantized value (`engines.placement`, rule 4) gets its error as it is.
 4. Of several readers of a value the errors are added up, each relative to the power of what it gives in FP32.
 5. Ranges are tried from all that was seen down to 1/256 of it. The error is flat around its least, and where it is
