@@ -1,8 +1,9 @@
 """The fallback ladder: a layer for which the builder has no kernel is raised in the recipe, and the engine built again.
 
 Strong typing took away TensorRT's own fallback. What it cannot build it says in one of two ways: "Could not find any
-implementation for node X" (NVIDIA/TensorRT issues 3987, 3385), or an engine in which no kernel computes the layer.
-Either layer goes from INT8 to the recipe's base, and from there to FP32; the recipe says so, and so does the build.
+implementation for node X" (NVIDIA/TensorRT issues 3987, 3385), or an engine in which no kernel computes the layer, or
+only one in FP32 a ConvTranspose that was asked for in BF16. Such a layer goes from INT8 to the recipe's base, and from
+there to FP32; the recipe says so, and so does the build.
 ONNX's Attention has kernels for some shapes and types alone, and no step of the ladder: it is refused by name.
 """
 
@@ -90,17 +91,23 @@ def _no_attention(names: Sequence[str], error: BuildError) -> BuildError:
 def realised(table: LayerTable, recipe: Recipe, typed: onnx_ir.Model) -> tuple[Lowered, ...]:
     """What became of each layer of the typed graph that multiplies.
 
-    Raises `NoImplementation` where no kernel computes one, and BuildError where one is computed in another precision.
+    Raises `NoImplementation` where no kernel computes one, or only one in FP32 a ConvTranspose asked for in BF16, and
+    BuildError where one is computed in another precision.
     """
     layers = lowered(table, recipe, {node.name or "": node.op_type for node in compute_nodes(typed)})
     inside = tuple(_in_bodies(table, typed))
     try:
         check((*layers, *inside))
     except BuildError as error:
-        if missing := [layer.name for layer in layers if not layer.found]:
+        if missing := [layer.name for layer in layers if not layer.found or _left_in_fp32(layer)]:
             raise NoImplementation(missing, error) from error
         raise
     return (*layers, *inside)
+
+
+def _left_in_fp32(layer: Lowered) -> bool:
+    """Whether it is a ConvTranspose that was not built in BF16 (`engines.targets.deconvolutions`)."""
+    return (layer.operator, layer.asked, layer.found) == ("ConvTranspose", "bf16", "fp32")
 
 
 def _in_bodies(table: LayerTable, typed: onnx_ir.Model) -> Iterator[Lowered]:

@@ -55,10 +55,12 @@ class Rtx:
         from engines.apply import applied
         from engines.layer_table import read_builder
         from engines.lint import lint
+        from engines.targets.deconvolutions import widen
         from engines.targets.ladder import realised
 
         typed = applied(recipe, model, self.name)
         lint(typed, recipe)
+        widen(typed)
         retype(typed, io)
         graph = onnx_ir.to_proto(typed).SerializeToString()
         built, capabilities, notes = _build_for_most(graph, model, recipe, profile)

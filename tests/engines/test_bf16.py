@@ -87,6 +87,21 @@ def test_bf16_beside_other_precisions(model: onnx.ModelProto, int8: Recipe, samp
 
 
 @rtx
+def test_a_transposed_convolution() -> None:
+    """TensorRT-RTX has none on BF16 operands, and leaves one with a single output channel in FP32."""
+    g = Graph()
+    x = "x"
+    for name, shape in (("up1", (16, 12, 3, 3)), ("up2", (12, 8, 4, 4)), ("up3", (8, 1, 3, 3))):
+        w, b = np.ones(shape, np.float32) / 50, np.ones(shape[1], np.float32)
+        x = g.node("ConvTranspose", [x, g.constant(f"{name}/w", w), g.constant(f"{name}/b", b)], name, strides=[2, 2])
+        x = g.node("Sigmoid", [x], f"{name}/gate") if name == "up3" else x
+    graph = g.model({"x": ["batch", 16, 6, 6]}, [x])
+    built = find("tensorrt-rtx").build(load(graph), engines.recipe(graph, "bf16"), Profile())
+    assert {layer.name: layer.found for layer in built.layers} == {"up1": "bf16", "up2": "bf16", "up3": "fp32"}
+    assert built.details["notes"][0].startswith("up3 computes in fp32: raised from bf16")
+
+
+@rtx
 def test_a_bundle(model: onnx.ModelProto, samples: dict[str, Array], tmp_path: Path) -> None:
     bundle = engines.build(model, tmp_path / "b", "bf16", "tensorrt-rtx", sample=samples, quiet=True)
     assert bundle.manifest.find("engine", "bf16")
