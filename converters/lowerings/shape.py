@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from converters import layout
-from converters.builder import Builder, Tensor, elements
+from converters.builder import Builder, Tensor
 from converters.keras_internals import core
 from converters.keras_internals import numpy as knp
-from converters.lowerings.broadcasting import Operand, as_tensor, cast
+from converters.lowerings.broadcasting import Operand, as_tensor, cast, common_order
 from converters.lowerings.resizing import repeated
 from converters.lowerings.sorting import flat_or
 from converters.registry import lowers
@@ -52,7 +52,7 @@ def concatenate(g: Builder, op: Any, xs: Sequence[Operand]) -> Tensor:
     tensors = [cast(g, as_tensor(g, x), g.out.dtype) for x in xs]
     if len(tensors) == 1:
         return tensors[0]
-    order = max(tensors, key=lambda x: elements(x.shape)).order
+    order = common_order(*tensors)
     values = [g.arrange(x, order).value for x in tensors]
     return Tensor(g.op("Concat", *values, axis=order.index(op.axis % len(order))), order)
 
@@ -64,7 +64,7 @@ def stack(g: Builder, op: Any, x: Sequence[Operand]) -> Tensor:
     rank = tensors[0].rank + 1
     axis = op.axis % rank
     widened = [g.reshape(v, (*v.shape[:axis], 1, *v.shape[axis:])) for v in tensors]
-    order = max(widened, key=lambda v: elements(v.shape)).order
+    order = common_order(*widened)
     values = [g.arrange(v, order).value for v in widened]
     return Tensor(g.op("Concat", *values, axis=order.index(axis)), order)
 

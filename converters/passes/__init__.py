@@ -32,9 +32,11 @@ from converters.passes.fold_sum import fold_sum
 from converters.passes.fold_unflatten import fold_unflatten
 from converters.passes.lift_constant import lift_constant
 from converters.passes.lift_gate import lift_gate
+from converters.passes.lift_transpose import lift_transpose
 from converters.passes.merge_shared import merge_shared
 from converters.passes.remove_identity import remove_identity
 from converters.passes.rewriting import constant
+from converters.passes.swap_reshape import swap_reshape
 
 Pass = Callable[[ir.Graph], bool]
 
@@ -53,6 +55,8 @@ PASSES: tuple[Pass, ...] = (
     lift_gate,
     fold_flatten,
     fold_unflatten,
+    lift_transpose,
+    swap_reshape,
     fold_reshape,
     merge_shared,
     fold_sum,

@@ -13,7 +13,9 @@ from converters.passes.fold_flatten import fold_flatten
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_reshape import fold_reshape
 from converters.passes.fold_unflatten import fold_unflatten
+from converters.passes.lift_transpose import lift_transpose
 from converters.passes.rewriting import per_channel
+from converters.passes.swap_reshape import swap_reshape
 from tests.converters.rules import Rule, check_rule, execute, floats, graph, integers, norm
 
 RULES = [
@@ -393,6 +395,72 @@ RULES = [
         fold_flatten,
         "(float[B,3,2,4] x) => (float[N,5] y) { t = Transpose<perm=[0,2,3,1]>(x)  r = Reshape(t, s)  y = Gemm(r, w) }",
         {"s": integers(-1, 3), "w": floats(3, 5)},
+        None,
+    ),
+    # swap_reshape
+    Rule(
+        "shuffled channels",
+        swap_reshape,
+        "(float[B,2,3,4,5] x) => (float[B,6,4,5] y)"
+        "{ t = Transpose<perm=[0,3,4,2,1]>(x)  r = Reshape(t, s)  y = Transpose<perm=[0,3,1,2]>(r) }",
+        {"s": integers(0, 4, 5, 6)},
+        "Reshape:1,Transpose:1",
+    ),
+    Rule(
+        "split channels, an unknown size that moves",
+        swap_reshape,
+        "(float[6,4,B] x) => (float[2,3,4,B] y)"
+        "{ t = Transpose<perm=[2,1,0]>(x)  r = Reshape(t, s)  y = Transpose<perm=[2,3,1,0]>(r) }",
+        {"s": integers(0, 4, 2, 3)},
+        "Reshape:1,Transpose:1",
+    ),
+    Rule(
+        "a Transpose that takes the joined axes apart",
+        swap_reshape,
+        "(float[B,6,4] x) => (float[B,2,4,3] y)"
+        "{ t = Transpose<perm=[0,2,1]>(x)  r = Reshape(t, s)  y = Transpose<perm=[0,2,1,3]>(r) }",
+        {"s": integers(0, 4, 2, 3)},
+        None,
+    ),
+    Rule(
+        "a reshaped value read twice",
+        swap_reshape,
+        "(float[B,6,4] x) => (float[B,2,3,4] y, float[B,4,2,3] z)"
+        "{ t = Transpose<perm=[0,2,1]>(x)  r = Reshape(t, s)  y = Transpose<perm=[0,2,3,1]>(r)  z = Relu(r) }",
+        {"s": integers(0, 4, 2, 3)},
+        None,
+    ),
+    # lift_transpose
+    Rule(
+        "the parts of a Split",
+        lift_transpose,
+        "(float[B,4,5,6] x) => (float[B,2,4,5] y, float[B,4,4,5] z)"
+        "{ a, b = Split<axis=-1>(x, s)  y = Transpose<perm=[0,3,1,2]>(a)  z = Transpose<perm=[0,3,1,2]>(b) }",
+        {"s": integers(2, 4)},
+        "Split:1,Transpose:1",
+    ),
+    Rule(
+        "slices that are all of it",
+        lift_transpose,
+        "(float[B,4,6] x) => (float[B,3,4] y, float[B,3,4] z) { a = Slice(x, o, three, last)  b = Slice(x, three, six,"
+        " last)  y = Transpose<perm=[0,2,1]>(a)  z = Transpose<perm=[0,2,1]>(b) }",
+        {"o": integers(0), "three": integers(3), "six": integers(6), "last": integers(-1)},
+        "Slice:2,Transpose:1",
+    ),
+    Rule(
+        "slices of a small part",
+        lift_transpose,
+        "(float[B,4,6] x) => (float[B,1,4] y, float[B,1,4] z) { a = Slice(x, o, one, last)  b = Slice(x, one, two,"
+        " last)  y = Transpose<perm=[0,2,1]>(a)  z = Transpose<perm=[0,2,1]>(b) }",
+        {"o": integers(0), "one": integers(1), "two": integers(2), "last": integers(-1)},
+        None,
+    ),
+    Rule(
+        "parts in different orders",
+        lift_transpose,
+        "(float[B,4,6] x) => (float[B,3,4] y, float[4,B,3] z)"
+        "{ a, b = Split<axis=2>(x, s)  y = Transpose<perm=[0,2,1]>(a)  z = Transpose<perm=[1,0,2]>(b) }",
+        {"s": integers(3, 3)},
         None,
     ),
     # fold_unflatten

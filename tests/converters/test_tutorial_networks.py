@@ -216,6 +216,36 @@ def channel_shuffle() -> Any:
     return keras.Model(image, layers.Conv2D(8, 1, groups=2)(x))
 
 
+def split_channels() -> Any:
+    """Units that split their channels, join them again and shuffle them (Ma et al. 2018)."""
+
+    def shuffle(x: Any) -> Any:
+        x = layers.Permute((1, 2, 4, 3))(layers.Reshape((8, 8, 2, 4))(x))
+        return layers.Reshape((8, 8, 8))(x)
+
+    image = keras.Input((16, 16, 3))
+    x = _conv_norm(image, 8, strides=2)
+    for _ in range(2):
+        kept, rest = ops.split(x, 2, axis=-1)
+        x = shuffle(layers.Concatenate()([kept, _conv_norm(layers.DepthwiseConv2D(3, padding="same")(rest), 4, 1)]))
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+def cut_channels() -> Any:
+    """A grouped convolution as it was written before there was one: of slices of the image."""
+    image = keras.Input((8, 8, 6))
+    parts = [layers.Lambda(lambda x, i=i: x[..., 2 * i : 2 * i + 2])(image) for i in range(3)]
+    return keras.Model(image, layers.Concatenate()([layers.Conv2D(2, 3)(part) for part in parts]))
+
+
+def pixel_shuffle() -> Any:
+    """Channels to pixels by reshaping, between convolutions."""
+    image = keras.Input((6, 6, 3))
+    x = layers.Conv2D(12, 3, padding="same", activation="relu")(image)
+    x = ops.transpose(ops.reshape(x, (-1, 6, 6, 2, 2, 3)), (0, 1, 3, 2, 4, 5))
+    return keras.Model(image, layers.Conv2D(3, 3)(ops.reshape(x, (-1, 12, 12, 3))))
+
+
 @pytest.mark.parametrize(
     ("network", "transposes"),
     [
@@ -228,6 +258,9 @@ def channel_shuffle() -> Any:
         (generator, 1),
         (points, 2),
         (involution, 1),
+        (split_channels, 3),
+        (cut_channels, 2),
+        (pixel_shuffle, 3),
         pytest.param(detector, 2, marks=needs_tensorflow),
         pytest.param(feature_pyramid, 3, marks=needs_tensorflow),
         pytest.param(channel_shuffle, 5, marks=needs_tensorflow),
