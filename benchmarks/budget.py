@@ -22,7 +22,7 @@ from benchmarks.held_out import held_out
 from engines.calibration.collect import collect
 from engines.graphs import compute_nodes, load, products
 from engines.recipe import Recipe
-from engines.rules import decide
+from engines.recipe.rules import decide
 from engines.search.cost import Cost, nominal
 from engines.search.decide import within_budget
 from engines.search.groups import groups_of

@@ -20,10 +20,10 @@ from deploy.errors import BuildError
 from deploy.manifest import Profile
 from engines.apply import applied
 from engines.calibration.collect import collect
-from engines.completion import complete
 from engines.graphs import load
 from engines.layer_table import lowered, read_builder
 from engines.recipe import Recipe
+from engines.recipe.completion import complete
 from engines.targets import nvidia
 from engines.targets.rtx import CAPABILITIES, UNSUITED
 from tests.engines.graphs import Graph

@@ -19,7 +19,7 @@ import engines
 from deploy.backends import saturation
 from engines.calibration.collect import collect
 from engines.targets.onnxruntime import WORTH
-from engines.timing import latencies
+from engines.targets.timing import latencies
 from examples.reference import reference
 
 NAMES = ("mean_spot_cbam", "mean_spot", "digits", "speech", "fer", "resnet50", "cbam_resnet50")

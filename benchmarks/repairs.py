@@ -25,7 +25,7 @@ from engines.logits import logits, return_values
 from engines.ptq.asked import REPAIRS
 from engines.ptq.repair import EXPONENTS, FITS, Pipeline, Plan, repaired
 from engines.recipe import Recipe
-from engines.rules import decide
+from engines.recipe.rules import decide
 from engines.sessions import session
 from examples.reference import reference
 

@@ -1,7 +1,8 @@
 """Fake quantization as quantization-aware training leaves it in a model: a fixed grid that a value is rounded to.
 
-A grid becomes a QuantizeLinear and a DequantizeLinear, whose scale an INT8 engine then keeps (`engines.trained`).
-Between two steps QuantizeLinear rounds to the nearest as TensorFlow does; only exactly halfway it takes the even one.
+A grid becomes a QuantizeLinear and a DequantizeLinear, whose scale an INT8 engine then keeps
+(`engines.recipe.trained`). Between two steps QuantizeLinear rounds to the nearest as TensorFlow does; only exactly
+halfway it takes the even one.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Manifest:
     changes of the golden inputs, relative to the output's scale: no parity threshold is tighter than 10 times that.
     ``simulated`` holds, per precision and output, the error of the simulated recipe on the golden inputs, as the fields
     of deploy.parity.metrics.Metrics (``sqnr_db`` sets the threshold of int8 and fp8). ``key`` is
-    the content key of the build (see engines.cache); ``commands`` the lines that would build the same engines.
+    the content key of the build (see engines.build.cache); ``commands`` the lines that would build the same engines.
     """
 
     name: str

@@ -7,7 +7,7 @@ bundle = engines.build("model.keras", "build/name", precision="fp16,int8", calib
 from engines.apply import apply
 from engines.build import build
 from engines.recipe import Recipe, recipe
-from engines.recipe_file import read_recipe, write_recipe
+from engines.recipe.file import read_recipe, write_recipe
 from engines.simulate import simulate
 
 __all__ = ["Recipe", "apply", "build", "read_recipe", "recipe", "simulate", "write_recipe"]

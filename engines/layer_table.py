@@ -165,7 +165,7 @@ def _precision(row: Row) -> str:
 
     Of its first input, and of its largest constant or else its second input. An elementwise kernel whose name has a
     Cast before its first Mul has cast its inputs itself: what it multiplies in is then said by the constant, or where
-    both factors are computed by the graph's Casts (`engines.casting`) that are in the kernel.
+    both factors are computed by the graph's Casts (`engines.apply.casting`) that are in the kernel.
     """
     weight = max(row.constants, key=lambda operand: operand.elements, default=None)
     second = row.inputs[1] if len(row.inputs) > 1 else None

@@ -9,7 +9,7 @@ Each rule was seen on TensorRT-RTX, or is NVIDIA's ("Working with Quantized Type
 6. A ConvTranspose is not quantized: with a scale per channel it is built in floating point.
 7. Float8 comes from a quantizer, not from a Cast, by which Keras's own float8 layers compute.
 8. What the recipe calls INT8 or FP8 is quantized to that.
-What a recipe asks of a model and a target before there is a graph, `engines.validation` looks at.
+What a recipe asks of a model and a target before there is a graph, `engines.recipe.validation` looks at.
 """
 
 from __future__ import annotations

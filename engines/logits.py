@@ -26,7 +26,7 @@ class Logits:
 
 
 def logits(value: ir.Value) -> Logits:
-    """What stands for an output of the graph, by one name before and after `engines.trained.separate`.
+    """What stands for an output of the graph, by one name before and after `engines.recipe.trained.separate`.
 
     That takes out the pairs of quantizers around a Softmax, and leaves an Identity where one was at the output.
     """

@@ -26,8 +26,8 @@ from benchmarks.peers.rounded import rounded
 from benchmarks.peers.tools import FP16, KEPT, Tool, run, versions
 from deploy.errors import BuildError
 from deploy.manifest import Profile
+from engines.apply.io_types import parse, resolve, retype
 from engines.graphs import COMPUTE
-from engines.io_types import parse, resolve, retype
 from engines.sessions import input_specs, output_specs, session
 
 Samples = Mapping[str, NDArray[Any]]

@@ -17,10 +17,10 @@ from engines.calibration.choice import Choice, choose
 from engines.calibration.collect import collect
 from engines.graphs import compute_nodes, load, weights_of
 from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
-from engines.rules import decide
-from engines.scales import weight_scales
+from engines.recipe.rules import decide
+from engines.recipe.scales import weight_scales
+from engines.recipe.trained import separate
 from engines.simulate import simulate
-from engines.trained import separate
 
 Array = NDArray[Any]
 

@@ -27,17 +27,17 @@ from deploy.manifest import Profile
 from engines.calibration.choice import choose
 from engines.calibration.collect import collect
 from engines.calibration.ranges import Ranges
-from engines.completion import complete
 from engines.graphs import compute_nodes, elements, gate_nodes, load, products, weights_of
 from engines.recipe import LayerPrecision, Recipe
-from engines.rules import decide
+from engines.recipe.completion import complete
+from engines.recipe.rules import decide
+from engines.recipe.trained import separate
 from engines.search.cost import Cost, moved, nominal
 from engines.search.groups import Group, chosen, groups_of
 from engines.search.pareto import curve
 from engines.search.samples import evaluation
 from engines.search.switched import Switched
 from engines.targets.base import find
-from engines.trained import separate
 
 EVERY = 4
 """Of the held-out inputs: a curve is many recipes."""

@@ -1,7 +1,7 @@
 """Any tool's FP16 graph as FP32 arithmetic in which every rounding to FP16 is written out.
 
-The numerics of `engines.roundtrip`, for a graph whose types are its own: each node computes in FP32 and what it gives
-as FP16 is rounded, to infinity too. ONNX Runtime's CPU would compute such a graph in FP32 and hide what overflows.
+The numerics of `engines.apply.roundtrip`, for a graph whose types are its own: each node computes in FP32 and what it
+gives as FP16 is rounded, to infinity too. ONNX Runtime's CPU would compute such a graph in FP32, without an overflow.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.bundle import CURRENT, Bundle, open_bundle, set_current
 from deploy.manifest import Profile
-from engines import io_types
+from engines.apply import io_types
 from engines.build import given as given_recipe
 from engines.build import options as checked
 from engines.build.options import AUTO, Options
@@ -91,7 +91,7 @@ def build(
         ConversionError, BuildError, InputError: what cannot be converted, built or read.
         ParityError: the FP32 graph does not equal Keras; nothing is written.
     """
-    from engines import cache
+    from engines.build import cache
     from engines.build.progress import Progress
     from engines.ptq.asked import parse
     from engines.targets.base import find

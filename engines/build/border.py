@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from deploy.errors import BuildError
+from engines.apply.io_types import resolve
 from engines.build.data import Data
 from engines.build.source import Source
 from engines.calibration.data import Widened
-from engines.io_types import resolve
 
 
 def bordered(source: Source, data: Data, asked: Mapping[str, str]) -> tuple[Source, Data]:

@@ -31,23 +31,23 @@ class Given:
 
     def needs_ranges(self, model: onnx_ir.Model) -> bool:
         """Whether a value that is quantized has no scale yet."""
-        from engines.completion import missing_scales
+        from engines.recipe.completion import missing_scales
 
         return bool(missing_scales(self.recipe, model))
 
     def check(self, model: onnx_ir.Model, target: Target) -> None:
         """Raises BuildError, with all faults, where it is of another model or not for that target."""
-        from engines.faults import refuse
-        from engines.validation import for_target, of_model
+        from engines.recipe.faults import refuse
+        from engines.recipe.validation import for_target, of_model
 
         refuse(of_model(self.recipe, model), self.origin)
         refuse(for_target(self.recipe, model, target), self.origin)
 
     def completed(self, model: onnx_ir.Model, ranges: Ranges | None, target: Target) -> Recipe:
         """With the scales that can be computed. Raises BuildError, with all faults, where it cannot be followed."""
-        from engines.completion import complete
-        from engines.faults import refuse
-        from engines.validation import faults
+        from engines.recipe.completion import complete
+        from engines.recipe.faults import refuse
+        from engines.recipe.validation import faults
 
         recipe = complete(self.recipe, model, ranges)
         refuse(faults(recipe, model, target.name), self.origin)
@@ -56,7 +56,7 @@ class Given:
 
 def read(recipe: Recipe | Path | str | None) -> Given | None:
     """A recipe in memory or in a file; None where there is none. Raises BuildError for a file that is wrong."""
-    from engines.recipe_file import read_recipe
+    from engines.recipe.file import read_recipe
 
     if recipe is None or isinstance(recipe, Recipe):
         return None if recipe is None else Given(recipe, "the recipe")

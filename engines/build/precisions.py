@@ -19,12 +19,12 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
     from engines.build.budget import search, weigh
     from engines.build.data import unchanging
     from engines.build.steps import make, worst
-    from engines.cached import cached
     from engines.calibration import tensorrt_cache
     from engines.calibration.collect import collect
     from engines.calibration.estimators import clips
     from engines.calibration.kept import calibrated
-    from engines.rules import decide
+    from engines.recipe.cached import cached
+    from engines.recipe.rules import decide
 
     given, ranges, repairs = asked.given, None, bool(asked.repairs)
     cache = tensorrt_cache.read(asked.calibration) if tensorrt_cache.is_cache(asked.calibration) else None

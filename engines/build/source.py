@@ -12,9 +12,9 @@ from deploy.errors import BuildError
 from deploy.files import sha256
 from deploy.manifest import BATCH, LayerOutput, TensorSpec
 from deploy.npz import Array
-from engines.io_types import KEPT, IoTypes
+from engines.apply.io_types import KEPT, IoTypes
+from engines.build.user_code import code_names, layer_code
 from engines.kinds import is_file, is_graph
-from engines.user_code import code_names, layer_code
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -120,8 +120,8 @@ def _spec(tensor: Any) -> TensorSpec:
 def _open_graph(options: Options, provenance: dict[str, Any]) -> Opened:
     from engines import graphs
     from engines.lint import require_unquantized
+    from engines.recipe.trained import separate
     from engines.sessions import input_specs
-    from engines.trained import separate
 
     if options.shapes is not None:
         raise BuildError("shapes can only be set for a Keras model", where="shapes", fix="set them in the ONNX graph")
@@ -193,7 +193,7 @@ def require_calibration(options: Options, model: onnx_ir.Model) -> None:
     """Raises BuildError for INT8 without calibration data, unless the model has the scales that it was trained with."""
     from engines.build.options import needs_calibration
     from engines.graphs import load as copied
-    from engines.trained import separate
+    from engines.recipe.trained import separate
 
     if options.uncalibrated() and not separate(copied(model)):
         raise needs_calibration("int8", options)

@@ -13,9 +13,9 @@ from deploy.errors import BuildError
 from deploy.golden import Golden
 from deploy.manifest import Profile, TensorSpec
 from deploy.parity.metrics import measure
+from engines.apply.io_types import KEPT, IoTypes, retype
 from engines.build.given import Given
 from engines.build.given import details as recipe_details
-from engines.io_types import KEPT, IoTypes, retype
 from engines.recipe import Recipe
 
 if TYPE_CHECKING:

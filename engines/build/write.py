@@ -9,10 +9,10 @@ from deploy.bundle import artifact, write_manifest
 from deploy.files import replacing_folder
 from deploy.golden import FILE, Golden, write_golden
 from deploy.manifest import Manifest
+from engines.build.cache import versions, with_code
 from engines.build.options import Options
 from engines.build.source import Source
 from engines.build.steps import File, Made
-from engines.cache import versions, with_code
 
 if TYPE_CHECKING:
     from engines.targets.base import Target
@@ -31,8 +31,8 @@ def write(
     """Writes the graphs, engines, golden pairs, and the manifest that binds them. Raises KerasrtError."""
     import onnx_ir
 
+    from engines.apply.io_types import retype
     from engines.graphs import load
-    from engines.io_types import retype
 
     bordered = load(source.model)
     retype(bordered, source.io)

@@ -27,10 +27,10 @@ from engines.calibration.consumers import PARTS, least_errors
 from engines.calibration.estimators import ESTIMATORS, METHODS, OUTPUT, minmax
 from engines.calibration.open_scales import half, open_scales
 from engines.calibration.ranges import Ranges
-from engines.fp16 import SMALLEST_NORMAL
 from engines.graphs import compute_nodes, load, name_of, products
 from engines.logits import logits, return_values
 from engines.recipe import INT8_MAXIMUM, Recipe
+from engines.recipe.fp16 import SMALLEST_NORMAL
 from engines.sessions import input_specs, session
 
 GAIN = 0.2

@@ -7,7 +7,7 @@
    al. 2020, "EasyQuant: Post-training Quantization via Scale Optimization").
 2. The error is taken behind an activation that TensorRT computes in the layer's kernel: what a Relu cuts off costs
    nothing (Nagel et al. 2020).
-3. An Add that reads the quantized value (`engines.placement`, rule 4) gets its error as it is.
+3. An Add that reads the quantized value (`engines.apply.placement`, rule 4) gets its error as it is.
 4. Of several readers of a value the errors are added up, each relative to the power of what it gives in FP32.
 5. Ranges are tried from all that was seen down to 1/256 of it. The error is flat around its least, and where it is
    least is a matter of these samples, so the largest range within `SLACK` of it is taken: what others have beyond it is
@@ -28,12 +28,12 @@ from onnx_ir.passes import common
 
 from deploy.npz import Array
 from engines.apply import applied
+from engines.apply.placement import is_residual
 from engines.calibration.collect import replay
 from engines.calibration.data import filled
 from engines.calibration.open_scales import half, open_scales
 from engines.calibration.ranges import Ranges
 from engines.graphs import compute_nodes, name_of
-from engines.placement import is_residual
 from engines.recipe import Recipe
 from engines.sessions import input_specs, session
 

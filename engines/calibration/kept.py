@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from engines.cache import content_of, source_code, versions
+from engines.build.cache import content_of, source_code, versions
 from engines.calibration import choice, store
 from engines.calibration.choice import Choice
 from engines.calibration.collect import Progress, begin, collect

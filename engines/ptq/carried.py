@@ -18,8 +18,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from deploy.errors import BuildError
+from engines.apply.placement import quantize
 from engines.graphs import weights_of
-from engines.placement import quantize
 from engines.ptq.equalize import equalize, replace_constant
 from engines.recipe import INT8_MAXIMUM, LayerPrecision, Recipe
 

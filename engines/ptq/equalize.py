@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from deploy.errors import BuildError
+from engines.apply.placement import initializer
 from engines.graphs import attribute, constant, name_of, weights_of
-from engines.placement import initializer
 from engines.ptq.channels import NORMALIZATIONS, Channels, Ids, is_depthwise
 from engines.recipe import Equalized
 

@@ -17,7 +17,7 @@ from engines.calibration.tensorrt_cache import check_asked
 from engines.graphs import load
 from engines.kinds import is_keras
 from engines.recipe import Recipe
-from engines.rules import decide
+from engines.recipe.rules import decide
 from engines.search.budget import parse
 from engines.search.cost import Cost
 from engines.search.groups import groups_of
@@ -35,7 +35,7 @@ WORK = 1e12
 def decide_within(
     source: object, precision: str, calibration: object, method: str, budget: str, repairs: tuple[str, ...] = ()
 ) -> Found:
-    """`engines.rules.decide`, and then the cheapest recipe within the budget; see `engines.recipe.recipe`.
+    """`engines.recipe.rules.decide`, and then the cheapest recipe within the budget; see `engines.recipe.recipe`.
 
     In a floating precision there is nothing to choose: the budget is only checked.
     """

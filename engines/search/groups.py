@@ -1,9 +1,9 @@
 """Fusion groups: the layers that are quantized together or not at all, the unit of a search.
 
 1. A group is all INT8 (or FP8) layers of a recipe that read one value: they share its quantize/dequantize pair, and so
-   does an Add that reads it (`engines.placement`, rules 3 and 4).
+   does an Add that reads it (`engines.apply.placement`, rules 3 and 4).
 2. What TensorRT fuses into such a layer (bias, activation, Add) computes with it and is no choice of its own.
-3. What the rules keep high (`engines.rules`: gates, what FP16 cannot hold) is in no group: it stays as it is.
+3. What the rules keep high (`engines.recipe.rules`: gates, what FP16 cannot hold) is in no group: it stays as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from engines.graphs import compute_nodes, elements, load, name_of, products, weights_of
 from engines.recipe import QUANTIZED, LayerPrecision, Recipe
-from engines.trained import separate
+from engines.recipe.trained import separate
 
 
 @dataclass(frozen=True)

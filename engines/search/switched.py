@@ -15,15 +15,15 @@ import onnx_ir as ir
 
 from deploy.npz import Array
 from engines.apply import applied
-from engines.casting import TYPES
+from engines.apply.casting import TYPES
+from engines.apply.placement import initializer
 from engines.graphs import compute_nodes, constant, load, weights_of
 from engines.logits import Logits, logits, return_values
-from engines.placement import initializer
 from engines.ptq.equalize import equalize
 from engines.recipe import Recipe
+from engines.recipe.trained import separate
 from engines.search.groups import Group
 from engines.sessions import input_specs, session
-from engines.trained import separate
 
 BATCH = 32
 

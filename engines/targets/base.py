@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from deploy.errors import BuildError
 from deploy.manifest import Profile
-from engines.io_types import KEPT, IoTypes
+from engines.apply.io_types import KEPT, IoTypes
 from engines.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from engines.apply.placement import initializer, insert_behind
 from engines.graphs import compute_nodes, constant, is_float
-from engines.placement import initializer, insert_behind
 
 
 def widen(model: ir.Model) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 import onnx_ir
 
 from deploy.errors import BuildError
-from engines.bodies import inner_nodes
-from engines.casting import TYPES
+from engines.apply.bodies import inner_nodes
+from engines.apply.casting import TYPES
 from engines.graphs import COMPUTE, compute_nodes
 from engines.layer_table import LayerTable, Lowered, check, lowered
 from engines.recipe import LayerPrecision, Recipe

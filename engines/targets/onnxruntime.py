@@ -12,14 +12,14 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from deploy.manifest import Profile
-from engines.io_types import KEPT, IoTypes, retype
+from engines.apply.io_types import KEPT, IoTypes, retype
 from engines.recipe import Recipe
 from engines.targets.base import Built, installed_version, register
 
 if TYPE_CHECKING:
     import onnx_ir
 
-    from engines.timing import Latencies
+    from engines.targets.timing import Latencies
 
 WORTH = 1.25
 """INT8 that is less than so many times as fast as FP32 is left out where nobody asked for it by name."""
@@ -72,7 +72,7 @@ def _against_fp32(model: onnx_ir.Model, int8: bytes, batch: int) -> Latencies | 
     import onnx_ir
 
     from engines.sessions import input_specs
-    from engines.timing import latencies
+    from engines.targets.timing import latencies
 
     specs = input_specs(model)
     if any(isinstance(size, str) for spec in specs for size in spec.shape[1:]):

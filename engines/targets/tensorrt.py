@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deploy.errors import BuildError
 from deploy.gpu import gpus
 from deploy.manifest import Profile
-from engines.io_types import KEPT, IoTypes, retype
+from engines.apply.io_types import KEPT, IoTypes, retype
 from engines.recipe import PRECISIONS, Recipe
 from engines.targets.base import Built, installed_version, register
 

@@ -16,8 +16,8 @@ import engines
 from deploy.errors import BuildError
 from deploy.npz import Array
 from engines.apply import applied
+from engines.apply.placement import initializer
 from engines.lint import lint
-from engines.placement import initializer
 from engines.recipe import Recipe
 from tests.engines.graphs import Graph
 

@@ -10,7 +10,7 @@ import pytest
 import engines
 from engines.graphs import load
 from engines.logits import Logits, logits
-from engines.trained import separate
+from engines.recipe.trained import separate
 from tests.engines.graphs import Graph
 
 

@@ -20,7 +20,7 @@ from engines import sessions
 from engines.apply import applied
 from engines.simulate import first_overflow
 from tests.engines.graphs import Graph
-from tests.engines.test_fp8 import narrow
+from tests.engines.targets.test_fp8 import narrow
 
 
 def overflowing() -> tuple[onnx.ModelProto, dict[str, Array]]:

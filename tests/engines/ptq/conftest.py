@@ -9,7 +9,7 @@ from engines.calibration.collect import collect
 from engines.graphs import load
 from engines.ptq.repair import Pipeline, Plan
 from engines.recipe import Recipe
-from engines.rules import decide
+from engines.recipe.rules import decide
 from tests.engines.ptq.nets import inputs, with_outlier
 
 

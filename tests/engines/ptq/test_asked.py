@@ -16,7 +16,7 @@ from deploy.errors import BuildError
 from engines.build import command as build_command
 from engines.ptq.asked import parse
 from engines.recipe import Recipe
-from engines.recipes import command as recipe_command
+from engines.recipe import command as recipe_command
 from tests.engines.graphs import Graph
 from tests.engines.ptq.nets import inputs
 

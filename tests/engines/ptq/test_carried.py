@@ -19,12 +19,12 @@ import engines
 from deploy.errors import BuildError
 from deploy.manifest import Profile
 from deploy.npz import Array
+from engines.apply.placement import quantize
 from engines.calibration.collect import collect
-from engines.completion import complete
 from engines.graphs import load
-from engines.placement import quantize
 from engines.ptq.carried import decoded, encoded
 from engines.recipe import Recipe
+from engines.recipe.completion import complete
 from engines.simulate import simulate
 from engines.targets.base import find
 from tests.engines.ptq.nets import inputs

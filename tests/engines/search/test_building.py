@@ -11,7 +11,7 @@ import pytest
 
 import engines
 from deploy.errors import BuildError
-from engines.recipe_file import read_recipe
+from engines.recipe.file import read_recipe
 from tests.engines.search.nets import chain, normal
 
 SAMPLES = normal((32, 3, 8, 8))

@@ -13,7 +13,7 @@ from deploy.npz import Array
 from engines.calibration.collect import collect
 from engines.graphs import load
 from engines.ptq.repair import Pipeline, Plan
-from engines.rules import decide
+from engines.recipe.rules import decide
 from engines.search.groups import groups_of
 from engines.search.switched import Switched
 from tests.engines.ptq.nets import inputs, with_outlier

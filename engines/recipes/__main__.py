@@ -1,6 +1,0 @@
-"""`python -m engines.recipes`."""
-
-from deploy.cli import run_module
-from engines.recipes import command
-
-run_module(command)
