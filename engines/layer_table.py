@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ PRECISION = {
     "FP8": "fp8",
 }
 """NVIDIA's names of the types in our terms; others stay as they are."""
+
+_NUMBERS = frozenset(PRECISION.values())
 
 _ROW = re.compile(
     r"^Name: (.*?), LayerType: (.*?), Inputs: \[(.*?)\], Constants: \[(.*?)\], Outputs: \[(.*?)\]"
@@ -163,19 +165,39 @@ def _found(table: LayerTable, name: str) -> str:
 def _precision(row: Row) -> str:
     """The type of both factors of a product.
 
-    Of its first input, and of its largest constant or else its second input. An elementwise kernel whose name has a
-    Cast before its first Mul has cast its inputs itself: what it multiplies in is then said by the constant, or where
-    both factors are computed by the graph's Casts (`engines.apply.casting`) that are in the kernel.
+    Of its largest constant and the input that it multiplies, or else of its first two inputs; a mask of an attention is
+    none of both. An elementwise kernel whose name has a Cast before a Mul has cast its inputs itself: what it
+    multiplies in is then said by the constant, or where both factors are computed by the graph's Casts
+    (`engines.apply.casting`) that are in the kernel.
     """
-    weight = max(row.constants, key=lambda operand: operand.elements, default=None)
-    second = row.inputs[1] if len(row.inputs) > 1 else None
+    inputs = [operand for operand in row.inputs if operand.dtype in _NUMBERS]
+    constants = [operand for operand in row.constants if operand.dtype in _NUMBERS]
+    weight = max(constants, key=lambda operand: operand.elements, default=None)
+    second = inputs[1] if len(inputs) > 1 else None
     if second is not None and (weight is None or weight.elements == 1):
         weight = second
-    factors = [row.inputs[0].dtype] if row.inputs else []
-    if row.kind in _ELEMENTWISE and weight is not None and "Cast" in row.name.partition("Mul")[0]:
+    factors = [_multiplied(inputs, weight).dtype] if inputs else []
+    if row.kind in _ELEMENTWISE and weight is not None and "Cast" in row.name.rpartition("Mul")[0]:
         factors = [] if weight is not second else [_CASTS[end] for end in _ends(row.nodes) if end in _CASTS]
         weight = None if factors else weight
     return "x".join(dict.fromkeys([*factors, *([weight.dtype] if weight is not None else [])]))
+
+
+def _multiplied(inputs: Sequence[Operand], weight: Operand | None) -> Operand:
+    """Which input a kernel multiplies by its weight: the first, but a residual of another type can stand before it."""
+    if weight is None or weight in inputs:
+        return inputs[0]
+    fitting = [operand for operand in inputs if _fits(operand, weight)]
+    return next((operand for operand in fitting if operand.dtype == weight.dtype), (fitting or inputs)[0])
+
+
+def _fits(operand: Operand, weight: Operand) -> bool:
+    """Whether a weight sums over the channels of an operand, as far as their shapes tell."""
+    if len(weight.shape) < 2 or len(operand.shape) < 2:
+        return True
+    if len(weight.shape) == 2:
+        return operand.shape[-1] in weight.shape
+    return operand.shape[1] % weight.shape[1] == 0
 
 
 def _ends(names: Iterable[str]) -> list[str]:

@@ -30,7 +30,7 @@ def apply(recipe: Recipe, source: object, target: str = "tensorrt") -> onnx.Mode
 
 def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
     """`apply`, as an `onnx_ir.Model`."""
-    from engines.apply import casting, edges, placement, roundtrip
+    from engines.apply import casting, edges, placement, recurrences, roundtrip
     from engines.graphs import load, remove_unread, with_opset
     from engines.lint import require_unquantized
     from engines.ptq.carried import write_repairs
@@ -61,6 +61,7 @@ def applied(recipe: Recipe, source: object, target: str) -> onnx_ir.Model:
         model = with_opset(model, 19)
     if "bf16" in used and target != "onnxruntime":
         model = with_opset(model, casting.BF16_OPSET)
+        recurrences.spell(model, recipe)
     if target == "onnxruntime":
         if quantized:
             edges.place_edges(model, recipe)

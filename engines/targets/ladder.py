@@ -1,9 +1,10 @@
 """The fallback ladder: a layer for which the builder has no kernel is raised in the recipe, and the engine built again.
 
-Strong typing took away TensorRT's own fallback. What it cannot build it says in one of two ways: "Could not find any
-implementation for node X" (NVIDIA/TensorRT issues 3987, 3385), or an engine in which no kernel computes the layer, or
-only one in FP32 a ConvTranspose that was asked for in BF16. Such a layer goes from INT8 to the recipe's base, and from
-there to FP32; the recipe says so, and so does the build.
+Strong typing took away TensorRT's own fallback. What it cannot build it says in one of three ways: its parser refuses a
+node (HardSwish in BF16, which TensorRT-RTX 1.7.1 spells with numbers in FP32), "Could not find any implementation for
+node X" (NVIDIA/TensorRT issues 3987, 3385), or an engine in which no kernel computes the layer, or only one in FP32 a
+ConvTranspose that was asked for in BF16. Such a layer goes from INT8 to the recipe's base, and from there to FP32; the
+recipe says so, and so does the build.
 ONNX's Attention has kernels for some shapes and types alone, and no step of the ladder: it is refused by name.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import onnx_ir
 
@@ -22,6 +23,7 @@ from engines.graphs import COMPUTE, compute_nodes
 from engines.layer_table import LayerTable, Lowered, check, lowered
 from engines.recipe import LayerPrecision, Recipe
 from engines.targets.base import Built
+from engines.targets.nvidia import Unparsed
 
 PRECISION_OF = {kind: name for name, kind in TYPES.items()}
 
@@ -33,11 +35,13 @@ _ATTENTION = "Attention operation was not supported by a dedicated kernel"
 
 
 class NoImplementation(Exception):
-    """The builder has no kernel for ``layers``, nodes of the graph; ``error`` is for where they cannot be raised."""
+    """The builder cannot build ``layers``, nodes of the graph, and ``why``; ``error`` is for where they cannot be
+    raised.
+    """
 
-    def __init__(self, layers: Sequence[str], error: BuildError) -> None:
+    def __init__(self, layers: Sequence[str], error: BuildError, why: str = "the builder has no kernel") -> None:
         super().__init__(str(error))
-        self.layers, self.error = tuple(layers), error
+        self.layers, self.error, self.why = tuple(layers), error, why
 
 
 def climb(recipe: Recipe, attempt: Callable[[Recipe], Built]) -> Built:
@@ -75,6 +79,18 @@ def read_failure(reason: str, model: onnx_ir.Model, error: BuildError) -> Except
         between = names[names.index(ends.group(1)) : names.index(ends.group(2)) + 1]
         layers = [name for name in between if name in compute]
     return NoImplementation(sorted(layers), error) if layers else error
+
+
+def read_refusal(refusal: Unparsed, model: onnx_ir.Model) -> Exception:
+    """What a parser's refusal means: `NoImplementation` where it names a node that a recipe speaks of, else itself.
+
+    With that node go all of its operator, which it would refuse in turn (HardSwish, Mish and LpNormalization in BF16).
+    """
+    operators = {node.name: node.op_type for node in model.graph}
+    if refusal.node in operators:
+        same = [name or "" for name, operator in operators.items() if operator == operators[refusal.node]]
+        return NoImplementation(same, refusal, "the builder's parser has no translation")
+    return refusal
 
 
 def _no_attention(names: Sequence[str], error: BuildError) -> BuildError:
@@ -123,13 +139,28 @@ def _in_bodies(table: LayerTable, typed: onnx_ir.Model) -> Iterator[Lowered]:
 def _raise(recipe: Recipe, refused: NoImplementation) -> tuple[Recipe, list[str]]:
     """The recipe with the refused layers one step up, and what to tell the user. Raises BuildError at the top."""
     raised: dict[str, LayerPrecision] = {}
-    for layer in recipe.layers:
-        if layer.name in refused.layers and layer.precision != "fp32":
-            higher = "fp32" if layer.precision == recipe.base else recipe.base
-            why = f"raised from {layer.precision}, for which the builder has no kernel"
-            raised[layer.name] = LayerPrecision(layer.name, higher, why)
+    for name in refused.layers:
+        precision = recipe.precision_of(name)
+        if precision != "fp32":
+            higher = "fp32" if precision == recipe.base else recipe.base
+            raised[name] = LayerPrecision(name, higher, f"raised from {precision}, for which {refused.why}")
     if not raised:
         raise refused.error
-    layers = tuple(raised.get(layer.name, layer) for layer in recipe.layers)
-    notes = [f"{one.name} computes in {one.precision}: {one.why}" for one in raised.values()]
-    return dataclasses.replace(recipe, layers=layers), notes
+    there = {layer.name for layer in recipe.layers}
+    layers = (
+        *(raised.get(layer.name, layer) for layer in recipe.layers),
+        *(layer for name, layer in raised.items() if name not in there),
+    )
+    return dataclasses.replace(recipe, layers=layers), _notes(raised.values())
+
+
+def _notes(raised: Iterable[LayerPrecision]) -> list[str]:
+    """A line for all layers that were raised alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for layer in raised:
+        alike.setdefault((layer.precision, layer.why), []).append(layer.name)
+    return [
+        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} "
+        f"{'computes' if len(names) == 1 else 'compute'} in {precision}: {why}"
+        for (precision, why), names in alike.items()
+    ]

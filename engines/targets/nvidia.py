@@ -35,11 +35,19 @@ class Failure(Exception):
         self.reason = reason
 
 
+class Unparsed(BuildError):
+    """The parser refused the graph; ``node`` is the one that it named, or empty."""
+
+    def __init__(self, message: str, node: str, **details: str) -> None:
+        super().__init__(message, **details)
+        self.node = node
+
+
 def build(trt: Any, graph: bytes, profile: Profile, capabilities: Sequence[str] = ()) -> Serialized:
     """Builds an engine of a strongly typed ONNX graph.
 
     ``capabilities``: names of compute capabilities (``SM86``) it shall run on, where the builder can choose (RTX). TF32
-    is off: an FP32 layer then is one. Raises BuildError where the graph is refused, `Failure` where the build fails,
+    is off: an FP32 layer then is one. Raises `Unparsed` where the graph is refused, `Failure` where the build fails,
     and KeyboardInterrupt where Ctrl-C came while it ran.
     """
     with _LOCK:
@@ -72,7 +80,7 @@ def build(trt: Any, graph: bytes, profile: Profile, capabilities: Sequence[str] 
 def _parse(trt: Any, network: Any, logger: Any, graph: bytes) -> Any:
     """The parser, which must live as long as the network: weights may lie in its memory.
 
-    Raises BuildError with the parser's own words, copied at once: its errors die with it.
+    Raises `Unparsed` with the parser's own words, copied at once: its errors die with it.
     """
     parser = trt.OnnxParser(network, logger)
     if parser.parse(graph):
@@ -80,12 +88,12 @@ def _parse(trt: Any, network: Any, logger: Any, graph: bytes) -> Any:
     reasons = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)
-        name, operator = str(error.node_name()), str(error.node_operator())
-        reasons.append((f"{name} ({operator})" if name else "", str(error.desc())))
-    where, what = reasons[0] if reasons else ("", logger.reason())
-    raise BuildError(
+        reasons.append((str(error.node_name()), str(error.node_operator()), str(error.desc())))
+    name, operator, what = reasons[0] if reasons else ("", "", logger.reason())
+    raise Unparsed(
         f"{trt.__name__} does not take the graph: {what}",
-        where=f"layer {where}" if where else "graph",
+        name,
+        where=f"layer {name} ({operator})" if name else "graph",
         fix="this operator or its attributes may not be supported by this TensorRT",
     )
 

@@ -87,7 +87,7 @@ def _build_for_most(
     import tensorrt_rtx
 
     from engines.targets import nvidia
-    from engines.targets.ladder import read_failure
+    from engines.targets.ladder import read_failure, read_refusal
 
     used = {recipe.base, *(layer.precision for layer in recipe.layers)}
     unsuited = {name: why for precision in sorted(used) for name, why in UNSUITED.get(precision, {}).items()}
@@ -99,6 +99,8 @@ def _build_for_most(
     while True:
         try:
             return nvidia.build(tensorrt_rtx, graph, profile, capabilities), capabilities, notes
+        except nvidia.Unparsed as refusal:
+            raise read_refusal(refusal, model) from refusal
         except nvidia.Failure as failure:
             refused = _refused_capability(failure.reason, capabilities)
             if refused is None:

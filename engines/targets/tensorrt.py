@@ -65,7 +65,7 @@ class TensorRT:
         from engines.apply import applied
         from engines.lint import lint
         from engines.targets import nvidia
-        from engines.targets.ladder import read_failure, realised
+        from engines.targets.ladder import read_failure, read_refusal, realised
 
         typed = applied(recipe, model, self.name)
         lint(typed, recipe)
@@ -73,6 +73,8 @@ class TensorRT:
         graph = onnx_ir.to_proto(typed).SerializeToString()
         try:
             built = nvidia.build(trt, graph, profile)
+        except nvidia.Unparsed as refusal:
+            raise read_refusal(refusal, model) from refusal
         except nvidia.Failure as failure:
             error = BuildError(
                 f"TensorRT could not build it: {failure.reason}",

@@ -60,6 +60,32 @@ def test_int8_is_real_only_if_both_factors_are(data: str, weight: str, found: st
             check(results)
 
 
+@pytest.mark.parametrize(
+    ("weight", "residual", "channels", "found"),
+    [("Half", "Float", 16, "fp16"), ("Int8", "Int8", 7, "fp16xint8"), ("Int8", "Half", 8, "fp16xint8")],
+)
+def test_which_input_is_multiplied(weight: str, residual: str, channels: int, found: str) -> None:
+    """A residual can stand before it, of other channels or of as many: then the type of the weight tells."""
+    other = CONV.partition("Inputs: [ ")[2].partition("}")[0].replace("DATA", residual)
+    other = other.replace("16,8,8", f"{channels},8,8")
+    table = read_builder(message("Half", weight).replace("Inputs: [ ", f"Inputs: [ {other}}}, "))
+    assert lowered(table, asked("fp16"), {"outer/c": "Conv"})[0].found == found
+
+
+def test_a_mask_is_no_factor() -> None:
+    mask = "{ Name: m, Dimensions: [1,1,64,64], Strides: [1], StrideOrder: [0], Datatype: Bool, Format: Row major }"
+    text = message("Half", "Half").replace("Constants: [ ", f"Constants: [ {mask}, ")
+    assert lowered(read_builder(text), asked("fp16"), {"outer/c": "Conv"})[0].found == "fp16"
+
+
+def test_an_elementwise_kernel_casts_before_its_product() -> None:
+    """The first Mul of this kernel belongs to a normalization in FP32, the second to a Gemm of one number."""
+    row = CONV.replace("c_myl0_2", "__myl_SqrtMulAddCastMulSigm").replace("correlation", "kgen")
+    row = row.replace("[8,16,3,3]", "[1,1]").replace("[1,8,1,1]", "[1,1,1,1]")
+    text = "Layers:\n" + row.replace("DATA", "Float").replace("WEIGHT", "Half") + "\n\nI/O Tensors:"
+    assert lowered(read_builder(text), asked("fp16"), {"outer/c": "Gemm"})[0].found == "fp16"
+
+
 def test_a_layer_in_no_kernel_is_a_fault() -> None:
     table = read_builder(message("Half", "Half"))
     with pytest.raises(BuildError, match=r"layer lost.*\n.*\n.*no kernel with this layer"):

@@ -101,6 +101,55 @@ def test_a_transposed_convolution() -> None:
     assert built.details["notes"][0].startswith("up3 computes in fp32: raised from bf16")
 
 
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_a_gru_is_a_scan_of_the_same_arithmetic(after: int, direction: str) -> None:
+    """Both results, from a state that is given, of one GRU behind another that has neither a bias nor a state."""
+    graph = _recurrent(direction, after)
+    inputs = {
+        "x": np.random.default_rng(1).normal(size=(7, 4, 5)).astype(np.float32),
+        "state": np.random.default_rng(2).normal(size=(1, 4, 6)).astype(np.float32),
+    }
+    exact = engines.simulate(engines.recipe(graph, "fp32"), graph, inputs)
+    recipe = engines.recipe(graph, "bf16")
+    typed = engines.apply(recipe, graph)
+    onnx.checker.check_model(typed, full_check=True)
+    assert [node.op_type for node in typed.graph.node if node.name in ("first", "second")] == ["Scan", "Scan"]
+    found = engines.simulate(recipe, graph, inputs)
+    for name, expected in exact.items():
+        assert found[name] == pytest.approx(expected, abs=0.02)
+        assert np.abs(found[name] - expected).max() > 0
+
+
+def _recurrent(direction: str, after: int) -> onnx.ModelProto:
+    g = Graph()
+    given = {"direction": direction, "hidden_size": 6, "linear_before_reset": after}
+    weights = [
+        g.constant(f"{name}/{kind}", (g.random.normal(size=(1, *shape)) / 2).astype(np.float32))
+        for name, size in (("first", 5), ("second", 6))
+        for kind, shape in (("w", (18, size)), ("r", (18, 6)), ("b", (36,)))
+    ]
+    one = g.constant("one", np.asarray([1], np.int64))
+    y = g.node("Squeeze", [g.node("GRU", ["x", *weights[:2]], "first", **given), one], "squeezed")
+    g.nodes.append(onnx.helper.make_node("GRU", [y, *weights[3:], "", "state"], ["all", "last"], "second", **given))
+    return g.model({"x": [7, "batch", 5], "state": [1, "batch", 6]}, ["all", "last"])
+
+
+@rtx
+def test_what_the_parser_does_not_take_in_bf16() -> None:
+    """A GRU is spelled as a Scan; all of an operator (HardSwish) are raised at once."""
+    g = Graph()
+    x = g.node("Transpose", ["x"], "time_first", perm=[1, 0, 2])
+    weights = [g.constant(f"gru/{n}", np.ones(s, np.float32) / 9) for n, s in (("w", (1, 48, 8)), ("r", (1, 48, 16)))]
+    g.nodes.append(onnx.helper.make_node("GRU", [x, *weights], ["", "last"], "gru", hidden_size=16))
+    x = g.node("HardSwish", [g.node("HardSwish", ["last"], "swish")], "swish2")
+    graph = g.model({"x": ["batch", 5, 8]}, [x])
+    built = find("tensorrt-rtx").build(load(graph), engines.recipe(graph, "bf16"), Profile())
+    assert {layer.found for layer in built.layers} == {"bf16"}
+    assert {layer.name for layer in built.recipe.layers} == {"swish", "swish2"}
+    assert built.details["notes"][0].startswith("swish, swish2 compute in fp32: raised from bf16, for which the")
+
+
 @rtx
 def test_a_bundle(model: onnx.ModelProto, samples: dict[str, Array], tmp_path: Path) -> None:
     bundle = engines.build(model, tmp_path / "b", "bf16", "tensorrt-rtx", sample=samples, quiet=True)
