@@ -36,6 +36,7 @@ from converters.passes.lift_transpose import lift_transpose
 from converters.passes.merge_shared import merge_shared
 from converters.passes.remove_identity import remove_identity
 from converters.passes.rewriting import constant
+from converters.passes.spell_eye import spell_eye
 from converters.passes.swap_reshape import swap_reshape
 
 Pass = Callable[[ir.Graph], bool]
@@ -60,6 +61,7 @@ PASSES: tuple[Pass, ...] = (
     fold_reshape,
     merge_shared,
     fold_sum,
+    spell_eye,
 )
 
 """For the main graph."""

@@ -30,6 +30,8 @@ PRECISION_OF = {kind: name for name, kind in TYPES.items()}
 _NODE = re.compile(r"[Cc]ould not find any implementation for node (.+?)\.?(?:\)|;|$)")
 _RANGE = re.compile(r"ForeignNode\[(.+?)\.\.\.(.+?)\]")
 
+_NEVER = re.compile(r"(\S+?)(?:_\d+)? has no runners that implement it")
+"""What TensorRT-RTX says of an operator that it has in no type; its layer is a node's name with a number behind it."""
 _ATTENTION = "Attention operation was not supported by a dedicated kernel"
 """What TensorRT-RTX 1.7.1 says, without a node's name, of an Attention that it has no kernel for."""
 
@@ -64,8 +66,17 @@ def climb(recipe: Recipe, attempt: Callable[[Recipe], Built]) -> Built:
 def read_failure(reason: str, model: onnx_ir.Model, error: BuildError) -> Exception:
     """What a builder's failure means: `NoImplementation` where it names nodes that multiply, else ``error``.
 
-    A failure of an Attention is a BuildError that names the graph's Attention nodes, which the builder's does not.
+    A failure of an Attention is a BuildError that names the graph's Attention nodes, which the builder's does not; that
+    of an operator that it never has names its node.
     """
+    if never := _NEVER.search(reason):
+        operator = next((node.op_type for node in model.graph.all_nodes() if node.name == never.group(1)), "")
+        return BuildError(
+            "the builder has no kernel for this operator, in any precision",
+            where=f"layer {never.group(1)}{f' ({operator})' if operator else ''}",
+            found=error.where,
+            fix="end the model before it and compute it in the application, or --target onnxruntime",
+        )
     attention = [node.name or "" for node in model.graph.all_nodes() if node.op_type == "Attention" and not node.domain]
     if _ATTENTION in reason and attention:
         return _no_attention(attention, error)

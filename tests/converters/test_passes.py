@@ -15,10 +15,33 @@ from converters.passes.fold_reshape import fold_reshape
 from converters.passes.fold_unflatten import fold_unflatten
 from converters.passes.lift_transpose import lift_transpose
 from converters.passes.rewriting import per_channel
+from converters.passes.spell_eye import spell_eye
 from converters.passes.swap_reshape import swap_reshape
 from tests.converters.rules import Rule, check_rule, execute, floats, graph, integers, norm
 
 RULES = [
+    # spell_eye
+    Rule(
+        "an identity matrix of open sizes",
+        spell_eye,
+        "(float[A,B] x) => (float[A,B] y) { y = EyeLike(x) }",
+        {},
+        "Cast:1,Equal:1,Gather:2,Range:2,Shape:1,Unsqueeze:1",
+    ),
+    Rule(
+        "an identity matrix of sizes that are computed, and its diagonal moved",
+        spell_eye,
+        "(float[A,B] x) => (int64[A,B] y) { s = Shape(x)  z = ConstantOfShape(s)  y = EyeLike<k=1, dtype=7>(z) }",
+        {},
+        "Add:1,Cast:1,Equal:1,Gather:2,Range:2,Shape:1,Unsqueeze:1",
+    ),
+    Rule(
+        "an identity matrix of known sizes stays",
+        spell_eye,
+        "(float[3,4] x) => (float[3,4] y) { y = EyeLike(x) }",
+        {},
+        None,
+    ),
     # fold_bias
     Rule(
         "conv bias",

@@ -197,6 +197,19 @@ def test_what_the_parser_refuses_is_named() -> None:
 
 
 @rtx
+def test_an_operator_that_the_builder_never_has_is_named() -> None:
+    """TensorRT-RTX 1.7.1 parses NonMaxSuppression, and has no kernel for it."""
+    g = Graph()
+    bounds = [g.constant("most", np.int64(5)), g.constant("overlap", np.float32(0.5)), g.constant("low", np.float32(0))]
+    g.node("Cast", [g.node("NonMaxSuppression", ["boxes", "scores", *bounds], "nms")], "kept", to=1)
+    graph = g.model({"boxes": ["batch", 64, 4], "scores": ["batch", 3, 64]}, ["kept"])
+    with pytest.raises(
+        BuildError, match=r"layer nms \(NonMaxSuppression\): the builder has no kernel for this operator"
+    ):
+        built(graph, engines.recipe(graph, "fp16"))
+
+
+@rtx
 def test_an_open_size_is_refused(model: onnx.ModelProto) -> None:
     graph = Graph()
     graph.conv("x", "conv", (4, 3, 3, 3))
