@@ -64,7 +64,7 @@ def _shapes_of(model: Any) -> str:
     """JSON of the inputs that have unknown sizes besides the batch; empty where none has."""
     from keras import tree
 
-    from converters.tracing import input_tensors
+    from converters.tracing.trace import input_tensors
 
     shapes = {
         tensor.name: [tensor.shape[0], *(224 if size is None else size for size in tensor.shape[1:])]

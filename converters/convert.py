@@ -74,7 +74,7 @@ def convert_model(
     model = in_keras_3(model)
     _check_arguments(model, opset, input_layout, exporter)
     from converters.keras_internals import float32_policies
-    from converters.untouched import untouched
+    from converters.tracing.untouched import untouched
 
     with exact_shapes(model), untouched(model), float32_policies(model), _no_collection():
         return _convert(model, opset, input_layout, exporter, shapes)
@@ -104,7 +104,7 @@ def _convert(
     from converters import opset as opsets
     from converters.lowering import lower
     from converters.report import report
-    from converters.tracing import trace
+    from converters.tracing.trace import trace
     from converters.variables import read_once
 
     start = time.perf_counter()

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from converters import keras_internals, registry, substitutes
+from converters import keras_internals, registry
+from converters.tracing import substitutes
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ from keras.src.quantizers import quantizers
 from keras.src.saving import saving_lib
 from keras.src.utils import tf_utils
 
-from converters import equation, fake_quantization, tensorflow_functions
-from converters.unknown_sizes import is_computed
+from converters import equation, fake_quantization
+from converters.tensorflow_adapters import functions as tensorflow_functions
+from converters.tracing.unknown_sizes import is_computed
 from converters.variables import aligned, can_share, is_aligned, share
 from deploy.errors import ConversionError
 
@@ -328,7 +329,7 @@ def global_state_kept() -> Iterator[None]:
 
 
 def _places() -> dict[str, list[tuple[Any, str]]]:
-    """Where Keras's code has what `converters.substitutes.functions` replaces: (module or class, name)."""
+    """Where Keras's code has what `converters.tracing.substitutes.functions` replaces: (module or class, name)."""
     loops = ("while_loop", "fori_loop", "scan", "map", "vectorized_map", "switch")
     return {
         **{name: [(backend, name)] for name in ("rnn", "lstm", "gru")},

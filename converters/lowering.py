@@ -16,7 +16,7 @@ from converters import layout
 from converters.builder import Builder, Tensor
 from converters.layout import Order
 from converters.registry import lowering_of
-from converters.tracing import Body, Call, Trace, Weight
+from converters.tracing.trace import Body, Call, Trace, Weight
 from converters.variables import read
 from deploy.errors import ConversionError
 from deploy.manifest import BATCH

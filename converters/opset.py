@@ -28,7 +28,7 @@ from keras import tree
 from deploy.errors import ConversionError
 
 if TYPE_CHECKING:
-    from converters.recording import Call
+    from converters.tracing.recording import Call
 
 LOWEST, HIGHEST = 17, 24
 LOWERED = 18

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from converters.tracing import Trace
+from converters.tracing.trace import Trace
 
 
 @dataclass(frozen=True)

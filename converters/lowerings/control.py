@@ -11,9 +11,9 @@ from keras import tree
 
 from converters import layout
 from converters.builder import Builder, Tensor
-from converters.control_flow import If, Loop, Scan
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.registry import lowers
+from converters.tracing.control_flow import If, Loop, Scan
 
 
 @lowers(If)

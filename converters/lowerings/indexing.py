@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from converters import layout
-from converters.batch_gather import BatchGather
 from converters.builder import Builder, Tensor
 from converters.keras_internals import core, nn
 from converters.keras_internals import numpy as knp
@@ -15,6 +14,7 @@ from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementw
 from converters.lowerings.quantized import from_floats
 from converters.lowerings.sorting import flat_or
 from converters.registry import lowers
+from converters.tensorflow_adapters.batch_gather import BatchGather
 from deploy.errors import ConversionError
 
 _END = np.iinfo(np.int64).max

@@ -25,7 +25,7 @@ def norm_operation(g: Builder, op: Any, x: Tensor) -> Tensor:
 def norm(g: Builder, x: Tensor, order: Any, axes: list[int], *, keepdims: bool) -> Tensor:
     """numpy.linalg.norm: over one axis the vector norm of any order, over two (rows, columns) the matrix norm.
 
-    The matrix norms that are sums or extremes of singular values are not lowered here (converters.substitutes.norm).
+    The matrix norms that are sums or extremes of singular values are not lowered (`converters.tracing.substitutes`).
     """
     if order is None or order == "fro" or (order == 2 and len(axes) == 1):
         return reduce(g, "ReduceL2", x, axes, keepdims=keepdims)

@@ -2,7 +2,7 @@
 
 A layer whose cell and activations such a node has is lowered as one. With a mask over a few steps it is one node a
 step, because ONNX's nodes cannot leave out steps but at the end. All other layers are opened: a Scan over the steps of
-their cell (`converters.control_flow.rnn`).
+their cell (`converters.tracing.control_flow.rnn`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from keras import activations, layers, ops
 
 from converters.builder import Array, Builder, Tensor
-from converters.control_flow import UNROLL
-from converters.legacy import keras_2_hard_sigmoid
+from converters.loading.legacy import keras_2_hard_sigmoid
 from converters.lowerings.broadcasting import Operand, as_tensor, cast, elementwise
 from converters.registry import lowers
+from converters.tracing.control_flow import UNROLL
 from deploy.errors import ConversionError
 
 TIME_FIRST = (1, 0, 2)

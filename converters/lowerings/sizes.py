@@ -11,8 +11,8 @@ from converters import layout
 from converters.builder import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.registry import lowers
-from converters.sizes import Alike, Cut, Into, Part, Range
-from converters.unknown_sizes import SizeOf
+from converters.tracing.sizes import Alike, Cut, Into, Part, Range
+from converters.tracing.unknown_sizes import SizeOf
 from deploy.errors import ConversionError
 
 _END = np.iinfo(np.int64).max

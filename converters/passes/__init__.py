@@ -63,7 +63,6 @@ PASSES: tuple[Pass, ...] = (
     fold_sum,
     spell_eye,
 )
-
 """For the main graph."""
 BODY_PASSES: tuple[Pass, ...] = (fold_reshape, fold_bias, fold_batch_norm)
 """For the bodies of branches and loops: those that leave a node of the graph around alone."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from converters.tensorflow_adapters import Adapter
-from converters.unknown_sizes import Size, Sizes, has_size
+from converters.tracing.unknown_sizes import Size, Sizes, has_size
 
 
 def reduction(function: Adapter, pairs: Adapter | None = None) -> Adapter:

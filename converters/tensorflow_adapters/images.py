@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from converters.tensorflow_adapters import Adapter
-from converters.unknown_sizes import Size
+from converters.tracing.unknown_sizes import Size
 
 
 def resize(

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import KerasTensor, ops
 
-from converters.batch_gather import BatchGather
 from converters.tensorflow_adapters import Adapter
-from converters.unknown_sizes import Size, Sizes, has_size
+from converters.tensorflow_adapters.batch_gather import BatchGather
+from converters.tracing.unknown_sizes import Size, Sizes, has_size
 
 
 def concat(values: Any, axis: int, name: str = "concat") -> Any:

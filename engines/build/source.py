@@ -105,7 +105,7 @@ def load(options: Options) -> Opened:
 def _open_keras(model: Any, options: Options, provenance: dict[str, Any]) -> Opened:
     import keras
 
-    from converters.tracing import input_tensors
+    from converters.tracing.trace import input_tensors
 
     tensors = keras.tree.flatten(input_tensors(model, options.shapes))
     return Opened(model, True, tuple(_spec(tensor) for tensor in tensors), provenance)

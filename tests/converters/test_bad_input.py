@@ -17,8 +17,8 @@ import pytest
 from keras import layers, ops
 
 import converters
-from converters import recording
 from converters.export import command
+from converters.tracing import recording
 from deploy import cli
 from deploy.errors import ConversionError
 from tests.converters.tensorflow_only import IS_BACKEND, needs_tensorflow, tensorflow

@@ -17,7 +17,7 @@ import pytest
 from keras import layers, ops
 
 from converters.convert import convert_model
-from converters.untouched import untouched
+from converters.tracing.untouched import untouched
 from deploy.errors import ConversionError
 from tests.converters.checking import check, keras_function, randomize
 from tests.converters.tensorflow_only import IS_BACKEND, tensorflow

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from converters import tensorflow_functions
 from converters.convert import convert_model
+from converters.tensorflow_adapters import functions as tensorflow_functions
 from tests.converters.checking import check
 from tests.converters.tensorflow_only import require_tensorflow
 

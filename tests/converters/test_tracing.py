@@ -13,7 +13,7 @@ from keras import layers, ops
 
 import converters
 from converters.convert import Conversion, convert_model
-from converters.tracing import Weight, trace
+from converters.tracing.trace import Weight, trace
 from deploy.errors import ConversionError
 from tests.converters.checking import (
     Case,

@@ -12,8 +12,8 @@ import numpy as np
 from keras import KerasTensor, ops
 
 from converters.keras_internals import numpy as knp
-from converters.recording import Recorder
-from converters.unknown_sizes import Size, is_computed, number
+from converters.tracing.recording import Recorder
+from converters.tracing.unknown_sizes import Size, is_computed, number
 from deploy.errors import ConversionError
 
 Recorded = Callable[..., KerasTensor]

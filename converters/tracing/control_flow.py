@@ -14,9 +14,9 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops, tree
 
-from converters import sizes
-from converters.recording import Recorder
-from converters.unknown_sizes import has_size, number
+from converters.tracing import sizes
+from converters.tracing.recording import Recorder
+from converters.tracing.unknown_sizes import has_size, number
 from deploy.errors import ConversionError
 
 UNROLL = 8

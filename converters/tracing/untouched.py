@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from converters import keras_internals, repeatable
+from converters import keras_internals
+from converters.tracing import repeatable
 
 _KINDS = (dict, list, set)
 

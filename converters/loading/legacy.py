@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from converters import tensorflow_functions
+from converters.tensorflow_adapters import functions
 from deploy.errors import ConversionError
 
 Config = dict[str, Any]
@@ -259,7 +259,7 @@ class RawOperation(keras.layers.Layer):  # type: ignore[misc]
         return self._adapter()(*args, **kwargs)
 
     def _adapter(self) -> Any:
-        adapter = tensorflow_functions.adapter(self.function)
+        adapter = functions.adapter(self.function)
         if adapter is not None:
             return adapter
         raise ConversionError(

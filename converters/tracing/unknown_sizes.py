@@ -19,7 +19,7 @@ from keras import KerasTensor, ops, tree
 from deploy.errors import ConversionError
 
 if TYPE_CHECKING:
-    from converters.recording import Recorder
+    from converters.tracing.recording import Recorder
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 from keras import KerasTensor, tree
 
-from converters import keras_internals, repeatable, substitutes
-from converters.recording import Body, Call, LayerCall, Recorder, Weight, reason
+from converters import keras_internals
+from converters.tracing import repeatable, substitutes
+from converters.tracing.recording import Body, Call, LayerCall, Recorder, Weight, reason
 from deploy.errors import ConversionError
 
 __all__ = ["Body", "Call", "LayerCall", "Trace", "Weight", "trace", "written_variables"]

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, tree
 
-from converters.recording import Call, Weight
+from converters.tracing.recording import Call, Weight
 
 _TRUSTED = ("keras.", "converters.layers")
 

@@ -14,13 +14,13 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops, tree
 
-from converters import control_flow, sizes
 from converters.fake_quantization import affine
 from converters.keras_internals import any_symbolic_tensors, core, is_in_graph, linalg, quantizers
 from converters.keras_internals import numpy as knp
 from converters.openings import decomposition
-from converters.recording import Recorder, Rule
-from converters.unknown_sizes import Size, has_size, number
+from converters.tracing import control_flow, sizes
+from converters.tracing.recording import Recorder, Rule
+from converters.tracing.unknown_sizes import Size, has_size, number
 
 
 def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:

@@ -16,11 +16,11 @@ import onnx
 import onnx_ir as ir
 from keras import KerasTensor, tree
 
-from converters import keras_internals, layout, tracing
+from converters import keras_internals, layout
 from converters.builder import Builder, Tensor
-from converters.inlining import inline
+from converters.fallback.inlining import inline
 from converters.registry import Lowering, refusal_of, why_unknown
-from converters.tracing import Call, Trace
+from converters.tracing.trace import Call, Trace, trace, written_variables
 from deploy.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def convert_whole(model: Any, opset: int, shapes: Mapping[str, Sequence[int | No
     from converters.report import Report
 
     start = time.perf_counter()
-    traced = tracing.trace(model, is_leaf=lambda layer, *args, **kwargs: layer is not model, shapes=shapes)
+    traced = trace(model, is_leaf=lambda layer, *args, **kwargs: layer is not model, shapes=shapes)
     specs = [(name, tuple(x.shape), str(x.dtype)) for name, x in traced.inputs]
     structure = keras_internals.input_structure(model)
 
@@ -115,7 +115,7 @@ def _writes(state: Any, variables: Sequence[Any]) -> list[str]:
     """What the code just run in a tf.function would change; the exported graph would silently leave that out."""
     import tensorflow as tf
 
-    written = tracing.written_variables(state, variables)
+    written = written_variables(state, variables)
     graph = tf.compat.v1.get_default_graph().as_graph_def(add_shapes=False)
     kinds = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
     assigning = ("Assign", "ResourceScatter", "ResourceApply")

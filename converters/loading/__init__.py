@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.model_files import H5_SUFFIXES, Description, describe, lambdas, other_kind, unknown_classes
+from converters.loading.model_files import H5_SUFFIXES, Description, describe, lambdas, other_kind, unknown_classes
 from deploy.errors import ConversionError
 from deploy.quiet import import_keras
 
@@ -110,7 +110,7 @@ def _load_keras_2(path: Path, description: Description, classes: dict[str, Any],
     """The model from its rewritten configuration, with the file's weights."""
     import keras
 
-    from converters import legacy
+    from converters.loading import legacy
 
     config = legacy.rewrite(description.config)
     with keras.saving.custom_object_scope({**legacy.objects(), **classes}):
@@ -257,7 +257,7 @@ def _not_imported(entry: str, reason: str) -> ConversionError:
 
 def _saved_model(path: Path, signature: str | None) -> Any:
     _keras()
-    from converters.saved_model import load_saved_model
+    from converters.loading.saved_model import load_saved_model
 
     with _clear_errors(path, trust_lambda=False):
         return load_saved_model(path, signature)
