@@ -15,6 +15,7 @@ from deploy import Runtime, open_bundle
 from deploy.gpu import gpus
 from deploy.parity.report import verdict
 from deploy.selection import ENGINES, waiting
+from engines.targets.timing import on_gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus(), reason="needs an NVIDIA GPU")]
 
@@ -75,3 +76,18 @@ def test_auto_takes_the_fp16_engine(bundle: Path, target: str) -> None:
         assert (runtime.backend, runtime.precision) == (target, "fp16")
         measured = runtime.benchmark(batch=1, runs=20, seconds=1)
         assert (measured.backend, measured.precision) == (target, "fp16")
+
+
+def test_engines_are_timed_against_each_other(bundle: Path, target: str) -> None:
+    """What `--precision auto` goes by on such a machine."""
+    manifest = open_bundle(bundle).manifest
+    fp16, int8 = (
+        (bundle / artifact.file).read_bytes()
+        for precision in ("fp16", "int8")
+        for artifact in manifest.artifacts
+        if artifact.kind == "engine" and artifact.precision == precision
+    )
+    measured = on_gpu(fp16, int8, target, 8)
+    assert measured is not None
+    assert 0 < measured.first < 1000
+    assert 0 < measured.second < 1000

@@ -39,15 +39,21 @@ def search(
 
 def weigh(asked: Options, made: list[Made]) -> tuple[list[Made], list[str]]:
     """What to keep, and notes: INT8 or FP8 that costs as much as FP16 is worth one; ``auto`` keeps the cheaper."""
-    from engines.search.guard import compare
+    from engines.search.guard import clocked, compare
+    from engines.targets.timing import on_gpu
 
     kept, notes = list(made), []
+    batch = asked.profile.optimum
     high = next((one for one in made if one.recipe.precision not in QUANTIZED), None)
     for one in made:
         if high is None or high.built.table is None or one.built.table is None or one is high:
             continue
         names = (one.recipe.precision, high.recipe.precision)
-        verdict = compare(names[0], one.built.table, names[1], high.built.table, asked.profile.optimum)
+        measured = on_gpu(high.built.data, one.built.data, asked.target, batch)
+        if measured is not None:
+            verdict = clocked(*names, measured, batch)
+        else:
+            verdict = compare(names[0], one.built.table, names[1], high.built.table, batch)
         text = verdict.text
         if not any(layer.precision in QUANTIZED for layer in one.recipe.layers):
             text = f"within {asked.budget} no layer is cheaper in {names[0]} than in {names[1]}"

@@ -68,22 +68,15 @@ class OnnxRuntime:
 
 def _against_fp32(model: onnx_ir.Model, int8: bytes, batch: int) -> Latencies | None:
     """FP32 and INT8 timed on random inputs; None where a size beside the batch is unknown."""
-    import numpy as np
     import onnx_ir
 
     from engines.sessions import input_specs
-    from engines.targets.timing import latencies
+    from engines.targets.timing import latencies, random_inputs
 
     specs = input_specs(model)
     if any(isinstance(size, str) for spec in specs for size in spec.shape[1:]):
         return None
-    random = np.random.default_rng(0)
-    inputs = {}
-    for spec in specs:
-        shape = tuple(batch if isinstance(size, str) else size for size in spec.shape)
-        values = random.normal(size=shape) if np.dtype(spec.dtype).kind == "f" else random.integers(0, 2, shape)
-        inputs[spec.name] = np.asarray(values, spec.dtype)
-    return latencies(onnx_ir.to_proto(model).SerializeToString(), int8, inputs)
+    return latencies(onnx_ir.to_proto(model).SerializeToString(), int8, random_inputs(specs, batch))
 
 
 def _compared(measured: Latencies, batch: int) -> str:
