@@ -162,7 +162,7 @@ def _build(asked: Options, target: Target, key: str, progress: Progress) -> Bund
 def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Source, Data]:
     """The FP32 graph, and the real inputs: these are held against the model before it is converted."""
     from engines.build.border import bordered
-    from engines.build.data import FEW, read
+    from engines.build.data import few, read
     from engines.build.source import check_labels, convert, load, require_calibration, require_sizes
     from engines.calibration.tensorrt_cache import is_cache
 
@@ -183,8 +183,8 @@ def _converted(asked: Options, target: Target, progress: Progress) -> tuple[Sour
         progress.warn(f"{name} takes bytes, and the model gets 0 to 255 of them: it must normalize them itself")
     if data.origin == "random":
         progress.warn("no sample, no calibration data: the golden inputs are random and prove little (--sample NPZ)")
-    if not set(QUANTIZED).isdisjoint(asked.precisions) and data.count is not None and data.count < FEW:
-        progress.warn(f"only {data.count} calibration samples: all ranges come from them alone, give {FEW} or more")
+    if not set(QUANTIZED).isdisjoint(asked.precisions) and (note := few(data.count)):
+        progress.warn(note)
     return source, data
 
 

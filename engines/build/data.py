@@ -80,6 +80,13 @@ def read(specs: tuple[TensorSpec, ...], sample: object, calibration: object) -> 
     return Data(filled(batch, fixed_batch(specs)), _name(calibration, "calibration data"), calibration, count)
 
 
+def few(count: int | None) -> str:
+    """A warning where 8 bits would rest on few calibration samples; else empty."""
+    if count is None or count >= FEW:
+        return ""
+    return f"only {count} calibration samples: all ranges come from them alone, give {FEW} or more"
+
+
 def unchanging(ranges: Ranges, specs: tuple[TensorSpec, ...]) -> str:
     """A warning where inputs never change over all calibration samples; else empty."""
     if not ranges.same:

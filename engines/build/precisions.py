@@ -23,6 +23,7 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
     from engines.calibration.collect import collect
     from engines.calibration.estimators import clips
     from engines.calibration.kept import calibrated
+    from engines.calibration.listener import Listener, seen
     from engines.recipe.cached import cached
     from engines.recipe.rules import decide
 
@@ -40,7 +41,7 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
                     ranges = collect(source.model, samples, advance, repairs=repairs)
                 else:
                     ranges = calibrated(source.model, data.calibration, advance, said.append, repairs)
-            notes += [f"{ranges.samples} samples, range of {len(ranges.minimum)} values", *said]
+            notes.append(seen(ranges, said))
     if ranges is not None and data.calibration is not None and (note := unchanging(ranges, source.inputs)):
         progress.warn(note)
     if scales is not None and scales.missing:
@@ -54,13 +55,14 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
             else:
                 wanted = asked.repairs if precision == "int8" else ()
                 method = asked.calibration_method
-                recipe = decide(source.model, precision, ranges, method, cache, notes.append, wanted)
+                listener = Listener(kept=notes.append, tried=lambda text: progress.part("repairs", text))
+                recipe = decide(source.model, precision, ranges, method, cache, listener, wanted)
             if "repairs" in recipe.calibration:
-                progress.say(f"[bold]{'repairs':<10}[/]", recipe.calibration["repairs"])
+                progress.part("repairs", recipe.calibration["repairs"])
             if asked.budget and ranges is not None:
                 found = search(asked, target, source, data, ranges, recipe, made)
                 recipe = found.recipe
-                progress.say(f"[bold]{'budget':<10}[/]", f"{asked.budget}: {found.summary()}")
+                progress.part("budget", f"{asked.budget}: {found.summary()}")
                 for note in found.notes:
                     progress.warn(note)
             made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given, source.io))

@@ -50,6 +50,10 @@ class Progress:
             text = "  ".join([head, *(part.replace("[", "\\[") for part in rest)])
             self.console.print(text)
 
+    def part(self, name: str, text: str) -> None:
+        """What was done within a step, while it goes on."""
+        self.say(f"[bold]{name:<10}[/]", text)
+
     def warn(self, text: str) -> None:
         """A line that should not be overlooked."""
         if self.console is not None:

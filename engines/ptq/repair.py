@@ -42,11 +42,18 @@ Samples = Mapping[str, npt.NDArray[np.generic]]
 Decide = Callable[[ir.Model, Ranges], Recipe]
 
 
-def repaired(model: ir.Model, recipe: Recipe, ranges: Ranges, decide: Decide, repairs: tuple[str, ...]) -> Recipe:
+def repaired(
+    model: ir.Model,
+    recipe: Recipe,
+    ranges: Ranges,
+    decide: Decide,
+    repairs: tuple[str, ...],
+    tell: Callable[[str], None] = lambda _: None,
+) -> Recipe:
     """The recipe with those repairs (of `engines.ptq.asked`) that help.
 
-    ``decide`` makes a recipe of a graph and its ranges, and made this one; ``ranges`` were collected for repairs.
-    Raises BuildError where there are too few samples.
+    ``decide`` makes a recipe of a graph and its ranges, and made this one; ``ranges`` were collected for repairs;
+    ``tell`` is told of each repair that was judged. Raises BuildError where there are too few samples.
     """
     samples = _few_enough(model, ranges.replay)
     count = len(next(iter(samples.values()))) if samples else 0
@@ -67,15 +74,19 @@ def repaired(model: ir.Model, recipe: Recipe, ranges: Ranges, decide: Decide, re
         made = [pipeline.make(plan, fold) for fold in folds]
         return np.array([_noise(model, made[1 - half], halves[half]) for half in range(2)])
 
+    equalizations = [Plan(exponent) for exponent in EXPONENTS if "equalize" in repairs]
+    fits = [Plan(fit=name) for name in FITS if name in repairs]
+    planned = len(equalizations) + len(fits)
     best, noise = Plan(), judged(Plan())
     start, tried = noise, []
-    equalizations = [Plan(exponent) for exponent in EXPONENTS if "equalize" in repairs]
-    for group in (equalizations, [Plan(fit=name) for name in FITS if name in repairs]):
+    tell(f"as it is: {decibels(noise)} dB on samples held out; {planned} to try")
+    for group in (equalizations, fits):
         base, limit = best, noise
         for step in group:
             plan = Plan(step.exponent or base.exponent, step.fit)
             found = judged(plan)
             tried.append(f"{plan} {decibels(found)}")
+            tell(f"{plan}: {decibels(found)} dB, {len(tried)} of {planned}")
             if better(found, limit) and found.sum() < noise.sum():
                 best, noise = plan, found
     made = pipeline.make(best, dataclasses.replace(ranges, replay=samples, key="")) if best != Plan() else recipe

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import onnx_ir
     from rich.console import Console
 
+    from engines.calibration.ranges import Ranges
     from engines.search.within import Found
 
 
@@ -55,17 +56,36 @@ def _check_budget(budget: str, given: str, search: str) -> None:
 
 def make(arguments: argparse.Namespace, repairs: tuple[str, ...], console: Console) -> tuple[Recipe, onnx_ir.Model]:
     """The recipe of a model file, written where --output says; and the model's FP32 graph."""
-    from engines.recipe import check_precision, recipe
+    from engines.build.data import few, unchanging
+    from engines.build.progress import Progress
+    from engines.calibration.listener import Listener, seen
+    from engines.recipe import QUANTIZED, check_precision
     from engines.recipe.file import write_recipe
+    from engines.recipe.rules import decide
     from engines.search.decide import decide_within
+    from engines.sessions import input_specs
 
     precision, method = arguments.precision or "int8", arguments.calibration_method
     check_precision(precision)
     model = graph_of(arguments, arguments.source)
+    progress = Progress(quiet=arguments.json)
+
+    def calibrated(ranges: Ranges, said: list[str]) -> None:
+        progress.part("calibrate", seen(ranges, said))
+        notes = (few(ranges.samples) if precision in QUANTIZED else "", unchanging(ranges, input_specs(model)))
+        for note in filter(None, notes):
+            progress.warn(note)
+
+    listener = Listener(
+        pass_done=calibrated,
+        kept=lambda text: progress.part(precision, text),
+        tried=lambda text: progress.part("repairs", text),
+        bar=lambda: progress.bar("calibrate", None),
+    )
     if arguments.budget is None:
-        made = recipe(model, precision, arguments.calibration, calibration_method=method, repairs=repairs)
+        made = decide(model, precision, arguments.calibration, method, repairs=repairs, listener=listener)
     else:
-        found = decide_within(model, precision, arguments.calibration, method, arguments.budget, repairs)
+        found = decide_within(model, precision, arguments.calibration, method, arguments.budget, repairs, listener)
         made = found.recipe
         if not arguments.json:
             _say(arguments.budget, found, console)

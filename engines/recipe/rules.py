@@ -9,9 +9,9 @@ import onnx_ir as ir
 from deploy.errors import BuildError
 from engines.calibration.choice import Choice, uniform
 from engines.calibration.estimators import OUTPUT, check_method
-from engines.calibration.kept import calibrated, chosen
+from engines.calibration.kept import chosen
+from engines.calibration.listener import NOBODY, Listener
 from engines.calibration.ranges import Ranges
-from engines.calibration.store import Say
 from engines.calibration.tensorrt_cache import Cache, check_asked, is_cache, read
 from engines.graphs import Weights, attribute, compute_nodes, gate_nodes, is_float, load, name_of, weights_of
 from engines.kinds import is_keras
@@ -37,7 +37,7 @@ def decide(
     calibration: object,
     method: str = "auto",
     cache: Cache | None = None,
-    say: Say = lambda _: None,
+    listener: Listener = NOBODY,
     repairs: tuple[str, ...] = (),
 ) -> Recipe:
     """The recipe of a graph; see `engines.recipe.recipe`. Ranges in place of samples are collected for ``repairs``.
@@ -46,8 +46,8 @@ def decide(
     range of FP32. INT8 and FP8: every Conv, Gemm and MatMul with constant weights but gates and what gains nothing
     (`_gains_nothing`), over FP16 for the rest: what is not INT8 then moves half the bytes, and TensorRT-RTX refuses an
     FP32 Gemm on SM75 (INT8 Gemm with an FP32 output included). ``cache``: gives the scales of INT8, and samples then
-    only show what FP16 cannot hold; the path of one can also stand for ``calibration``. ``say`` is told where something
-    kept from an earlier build was used.
+    only show what FP16 cannot hold; the path of one can also stand for ``calibration``.
+    ``listener`` is told what is done meanwhile.
     """
     check_method(method)
     check_asked(calibration, (precision,), method, None)
@@ -74,9 +74,7 @@ def decide(
             found="none",
             fix="give some hundred real samples, an .npz with one array per model input: --calibration calibration.npz",
         )
-    ranges = (
-        calibration if isinstance(calibration, Ranges | None) else calibrated(model, calibration, repairs=bool(repairs))
-    )
+    ranges = None if calibration is None else listener.calibrated(model, calibration, bool(repairs))
     if cache is not None and precision in ("fp16", "int8"):
         _require_untrained(bool(trained), cache)
         scales = cached(model, cache)
@@ -94,11 +92,14 @@ def decide(
         if method not in ("auto", OUTPUT):
             return _recipe(graph, precision, seen, uniform(seen, method))
         return _recipe(
-            graph, precision, seen, chosen(graph, _recipe(graph, precision, seen, Choice()), seen, method, say)
+            graph,
+            precision,
+            seen,
+            chosen(graph, _recipe(graph, precision, seen, Choice()), seen, method, listener.kept),
         )
 
     recipe = decided(model, ranges)
-    return repaired(model, recipe, ranges, decided, repairs) if repairs else recipe
+    return repaired(model, recipe, ranges, decided, repairs, listener.tried) if repairs else recipe
 
 
 def _require_untrained(trained: bool, cache: Cache) -> None:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from deploy.errors import BuildError
 from engines.calibration.choice import multiplications
 from engines.calibration.data import describe
-from engines.calibration.kept import calibrated
+from engines.calibration.listener import NOBODY, Listener
 from engines.calibration.ranges import Ranges
 from engines.calibration.tensorrt_cache import check_asked
 from engines.graphs import load
@@ -33,7 +33,13 @@ WORK = 1e12
 
 
 def decide_within(
-    source: object, precision: str, calibration: object, method: str, budget: str, repairs: tuple[str, ...] = ()
+    source: object,
+    precision: str,
+    calibration: object,
+    method: str,
+    budget: str,
+    repairs: tuple[str, ...] = (),
+    listener: Listener = NOBODY,
 ) -> Found:
     """`engines.recipe.rules.decide`, and then the cheapest recipe within the budget; see `engines.recipe.recipe`.
 
@@ -53,8 +59,9 @@ def decide_within(
 
         source = convert(source)
     model = load(source)
-    ranges = calibration if isinstance(calibration, Ranges) else calibrated(model, calibration, repairs=bool(repairs))
-    return within_budget(model, decide(model, precision, ranges, method, repairs=repairs), calibration, ranges, budget)
+    ranges = listener.calibrated(model, calibration, bool(repairs))
+    recipe = decide(model, precision, ranges, method, repairs=repairs, listener=listener)
+    return within_budget(model, recipe, calibration, ranges, budget)
 
 
 def within_budget(

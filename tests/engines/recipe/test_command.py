@@ -94,6 +94,27 @@ def test_one_is_made_without_building(run: Run, files: Path, int8: Recipe) -> No
     assert not (files / "none.json").exists()
 
 
+def test_what_is_done_meanwhile_is_said(run: Run, files: Path, samples: dict[str, Array]) -> None:
+    """What is kept from an earlier run, doubtful samples, and each repair; nothing of it beside JSON."""
+    few = {"image": np.repeat(samples["image"][:1], 20, axis=0)}
+    np.savez(files / "few.npz", **few)
+    arguments = (files / "model.onnx", "--calibration", files / "few.npz", "--repairs", "biases")
+    _, out, _ = run(*arguments)
+    assert "calibrate   20 samples, range of" in out
+    assert "note       only 20 calibration samples" in out
+    assert "note       all 20 calibration samples are identical (image)" in out
+    assert [line.partition(":")[0] for line in out.splitlines() if line.startswith("repairs")] == [
+        "repairs     as it is",
+        "repairs     biases",
+    ]
+    assert "kept from an earlier build" not in out
+    assert out.endswith(run(*arguments)[1].partition("layer  ")[2])
+    _, out, _ = run(*arguments)
+    assert "values, kept from an earlier build" in out
+    assert "int8        the choice of ranges kept from an earlier build" in out
+    json.loads(run(*arguments, "--json")[1])
+
+
 def test_one_is_made_of_a_keras_file(run: Run, tmp_path: Path) -> None:
     import keras
 
