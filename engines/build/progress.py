@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Progress:
-    """Prints with rich, or nothing at all when ``quiet``."""
+    """Prints with rich, or nothing at all when ``quiet``; ``aside``: to stderr, where stdout has another result."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, aside: bool = False) -> None:
         self.console: Any = None
         if not quiet:
             from rich.console import Console
 
-            self.console = Console(highlight=False, soft_wrap=True)
+            self.console = Console(highlight=False, soft_wrap=True, stderr=aside)
             if not self.console.is_terminal:
                 self.console.width = 120
 

@@ -68,7 +68,7 @@ def make(arguments: argparse.Namespace, repairs: tuple[str, ...], console: Conso
     precision, method = arguments.precision or "int8", arguments.calibration_method
     check_precision(precision)
     model = graph_of(arguments, arguments.source)
-    progress = Progress(quiet=arguments.json)
+    progress = Progress(aside=True)
 
     def calibrated(ranges: Ranges, said: list[str]) -> None:
         progress.part("calibrate", seen(ranges, said))

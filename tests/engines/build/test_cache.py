@@ -17,8 +17,7 @@ import engines
 from deploy.gpu import Gpu
 from deploy.manifest import Profile
 from deploy.npz import Array
-from engines import cache, user_code
-from engines.build import options
+from engines.build import cache, options, user_code
 from engines.build.user_code import class_hashes
 
 LAYER = """
