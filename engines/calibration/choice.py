@@ -9,7 +9,7 @@ Value by value nothing more is changed by the error at the outputs: what that ga
 with CBAM lost on samples held out.
 The error is the noise power relative to the signal's, summed over the outputs (the logits where an output is a closing
 Softmax or Sigmoid). A change must hold in both halves of the samples: what only suits some of them is not taken. No
-estimator is best for all networks (Wu et al. 2020, "Integer Quantization for Deep Learning Inference", table 5).
+estimator is best for all networks (Wu et al. 2020, "Integer Quantization for Deep Learning Inference").
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def minmax(histogram: Histogram) -> float:
 
 def percentile(histogram: Histogram, percent: float) -> float:
     """The magnitude that ``percent`` of the elements do not exceed (Wu et al. 2020, "Integer Quantization for Deep
-    Learning Inference", section 4.2), to the upper edge of its bin.
+    Learning Inference"), to the upper edge of its bin.
     """
     wanted = percent / 100 * histogram.counts.sum()
     index = int(np.searchsorted(np.cumsum(histogram.counts), wanted))

@@ -2,7 +2,7 @@
 
 What makes a channel can be divided by a positive factor, and the weights that read it multiplied by the same, where
 everything in between commutes with that: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
-Bias Correction", section 4.1, here beyond pairs of layers. Rules, by the algebra of each operator:
+Bias Correction", here beyond pairs of layers. Rules, by the algebra of each operator:
 1. Made by Conv, Gemm and MatMul with constant weights and bias, BatchNormalization, LayerNormalization over the last
    axis.
 2. Read by Conv (of one group, or depthwise), Gemm and MatMul with constant weights, and BatchNormalization.

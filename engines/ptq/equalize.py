@@ -2,8 +2,8 @@
 
 A value has one scale for all its channels, so its largest channel sets the step for the rest; weights have a scale per
 output channel. Where a value is read as INT8, channel c is divided by max|x_c|^a / max|w_c|^(1-a) (Xiao et al. 2022,
-"SmoothQuant", equation 4; a = 0.5 equalizes ranges as Nagel et al. 2019, section 4.1, do). A depthwise Conv has a scale
-for each channel that it reads: its weights set no limit. In FP32 the outputs are the same, but for rounding.
+"SmoothQuant"; a = 0.5 equalizes ranges as Nagel et al. 2019, "Data-Free Quantization", do). A depthwise Conv has a
+scale for each channel that it reads: its weights set no limit. In FP32 the outputs are the same, but for rounding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Fits rounding and biases to calibration samples, layer after layer, each with the inputs that those before give it.
 
 What a layer's rounding and the layers before add to the mean of an output channel is taken from its bias (Nagel et al.
-2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2; here on the quantized
-inputs).
+2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"; here on the quantized inputs).
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def pixels() -> Any:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3), name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(x)
+    x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="conv")(x)
+    x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="conv2")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(4, name="scores")(x))
 
@@ -101,6 +102,7 @@ def test_calibration_of_bytes_is_recorded_as_the_file_it_is(images: Array, bundl
     recipe = engines.read_recipe(bundle.folder / "recipe.int8.json")
     assert recipe.calibration["source"] == "calibration.npz"
     assert recipe.calibration["samples"] == len(images)
+    assert recipe.precision_of("conv2/Add") == "int8"
     image = next(activation for activation in recipe.activations if activation.value == "image")
     assert (image.minimum, image.maximum) == (images.min(), images.max())
 
@@ -129,7 +131,7 @@ def test_an_engine_in_fp16_reads_bytes_and_writes_fp16_without_a_cast_to_fp32(bu
     assert casts == [onnx.TensorProto.FLOAT16]
     engine = bundle.manifest.find("engine", "fp16")
     assert engine is not None
-    assert engine.details["layers"] == {"fp16": 2}
+    assert engine.details["layers"] == {"fp16": 3}
 
 
 def test_what_the_model_reads_as_fp16_is_rounded_for_the_reference_too(
