@@ -31,7 +31,7 @@ from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing
 )
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.models import functional, sequential
-from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy
+from keras.src.ops import core, einops, function, image, linalg, math, nn, numpy, operation_utils
 from keras.src.ops.operation import Operation
 from keras.src.quantizers import quantizers
 from keras.src.saving import saving_lib
@@ -104,8 +104,10 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
 
     Einsum's takes no letter that only the ellipsis of another operand has, and mixes up axes of equal letters;
     attention's gives the values' size as the queries'; normalization's gives float32 for any float; adaptive pooling's
-    keeps a spatial axis.
+    keeps a spatial axis; a convolution's refuses groups.
     """
+    if isinstance(operation, nn.Conv):
+        return _convolution_spec(operation, *args, **kwargs)
     if isinstance(operation, nn.AdaptiveAveragePool | nn.AdaptiveMaxPool):
         return _adaptive_spec(operation, args[0] if args else kwargs["inputs"])
     spec = operation.compute_output_spec(*args, **kwargs)
@@ -118,6 +120,20 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(operation, nn.Normalize):
         return keras.KerasTensor(spec.shape, dtype=backend.result_type(args[0].dtype, float))
     return spec
+
+
+def _convolution_spec(operation: Any, inputs: Any, kernel: Any) -> Any:
+    *kernel_size, _, filters = kernel.shape
+    shape = operation_utils.compute_conv_output_shape(
+        tuple(inputs.shape),
+        filters,
+        tuple(kernel_size),
+        operation.strides,
+        operation.padding,
+        operation.data_format or keras.config.image_data_format(),
+        operation.dilation_rate,
+    )
+    return keras.KerasTensor(shape, dtype=inputs.dtype)
 
 
 def _adaptive_spec(operation: Any, x: Any) -> Any:

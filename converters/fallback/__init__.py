@@ -249,10 +249,10 @@ def _snippet(cls: type) -> str:
 
 
 def _config(operation: Any) -> dict[str, Any]:
-    """A layer's configuration; nothing where it has none: a user's layer need not write get_config."""
+    """A layer's configuration; nothing where it has none: a user's layer need not write get_config, or not rightly."""
     try:
         return operation.get_config() if isinstance(operation, keras.layers.Layer) else {}
-    except NotImplementedError:
+    except Exception:  # the user's own code may raise anything
         return {}
 
 

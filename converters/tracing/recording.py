@@ -211,12 +211,19 @@ class Recorder:
                 raise self.fatal from error
             why = reason(error)
         else:
-            if all(isinstance(x, KerasTensor) for x in tree.flatten(outputs) if x is not None):
-                return outputs, "", None
+            if all(_is_tensor(x) for x in tree.flatten(outputs) if x is not None):
+                return tree.map_structure(self._symbolic, outputs), "", None
             why = "its call did not return symbolic values"
         del self.calls[calls:], self.layers[layers:]
         unknown, self.unknown = self.unknown, None
         return None, refusal_of(layer) or why, unknown
+
+    def _symbolic(self, value: Any) -> Any:
+        """A layer's output that is the same for every input, as a value of the graph; any other as it is."""
+        if value is None or isinstance(value, KerasTensor):
+            return value
+        dtype = keras.backend.standardize_dtype(value.dtype)
+        return self._record(keras_internals.core.ConvertToTensor(dtype), (value,), {})
 
     def _record(
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "", unknown: Any = None
@@ -271,6 +278,10 @@ class Recorder:
     def path(self) -> str:
         """Path of the innermost layer; the traced model itself is the root and has no name in it."""
         return "/".join(self.scope[1:])
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (KerasTensor, *_CONSTANTS)) or bool(keras.ops.is_tensor(value))
 
 
 def reason(error: Exception) -> str:

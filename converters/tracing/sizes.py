@@ -86,23 +86,30 @@ def reshape(recorder: Recorder, operation: Any, x: Any) -> Any:
     unknown = [i for i, size in enumerate(target) if not isinstance(size, int | np.integer)]
     if not unknown:
         return recorder.plain(operation, x)
+    has_rest = any(_is_rest(size) for size in target)
     if any(target[i] is None for i in unknown):  # of a shape that Keras gave as it is: one of them is what remains
-        if len(unknown) == 1 and -1 not in target:
+        if len(unknown) == 1 and not has_rest:
             return ops.reshape(x, tuple(-1 if size is None else int(size) for size in target))
         return recorder.plain(operation, x)
-    if len(unknown) == 1 and -1 not in target:  # what remains
+    if len(unknown) == 1 and not has_rest:  # what remains
         return ops.reshape(x, tuple(-1 if i in unknown else int(size) for i, size in enumerate(target)))
     known = list(target)
-    if -1 in target and len(unknown) == len([s for s in x.shape if s is None]):
-        known[target.index(-1)] = _remaining(x.shape, target)
+    if has_rest and len(unknown) == len([s for s in x.shape if s is None]):
+        known[[_is_rest(size) for size in target].index(True)] = _remaining(x.shape, target)
     sizes = [int(s) if isinstance(s, int | np.integer) and s != -1 else None for s in known]
     return _into(recorder, "reshape", x, target, sizes)
+
+
+def _is_rest(size: Any) -> bool:
+    """Whether a size is -1; one that is a value of the graph would give another value when compared."""
+    return isinstance(size, int | np.integer) and size == -1
 
 
 def _remaining(old: Sequence[int | None], target: Sequence[Any]) -> int:
     """The -1 of a reshape whose unknown sizes are those of the tensor; the lowering checks that they are."""
     total = math.prod(1 if size is None else size for size in old)
-    rest = math.prod(getattr(size, "times", 1) if not isinstance(size, int) else size for size in target if size != -1)
+    given = [size for size in target if not _is_rest(size)]
+    rest = math.prod(size if isinstance(size, int) else getattr(size, "times", 1) for size in given)
     return total // rest if rest and total % rest == 0 else -1
 
 

@@ -103,6 +103,15 @@ def test_direct_refuses_it_by_name() -> None:
     assert "@converters.lowers(Raw)" in str(caught.value)
 
 
+def test_a_layer_whose_configuration_fails_is_named() -> None:
+    class Unready(Raw):
+        def get_config(self) -> Any:
+            return {"depth": self.depth}  # which it never had
+
+    with pytest.raises(ConversionError, match="layer 'unready': Unready cannot be converted"):
+        convert_model(_model(Unready(name="unready")), exporter="direct")
+
+
 def test_direct_converts_what_opens() -> None:
     check(_model(layers.ReLU()), exporter="direct")
 

@@ -53,6 +53,7 @@ CASES = [
     case(layers.Conv2D, (9, 9, 3), "Conv:1,Transpose:2", filters=4, kernel_size=3, dilation_rate=2),
     case(layers.Conv2D, (8, 7, 6), "Conv:1,Transpose:2", filters=9, kernel_size=3, groups=3, padding="same"),
     case(layers.Conv2D, (8, 7, 6), "Conv:1,Transpose:2", filters=6, kernel_size=3, groups=6, strides=2),
+    case(layers.Conv2D, (8, 7, 6), "Conv:1,Transpose:2", filters=6, kernel_size=3, groups=6, strides=[2, 2]),
     case(layers.Conv2D, (5, 6, 1), "Conv:1,Reshape:1,Transpose:1", filters=4, kernel_size=3),
     case(layers.Conv2D, (5, 6, 3), "Conv:1,Reshape:1,Transpose:1", filters=1, kernel_size=3),
     case(layers.Conv2D, (None, None, 3), "Conv:1,Transpose:2", filters=4, kernel_size=3, strides=2, padding="same"),

@@ -160,6 +160,22 @@ def test_own_layer_of_layers_opens() -> None:
 # --- outputs and names ------------------------------------------------------------------------------------------------
 
 
+class Places(layers.Layer):
+    """What it gives depends on its input's sizes alone: a value, an array."""
+
+    def call(self, x: Any) -> Any:
+        return ops.arange(x.shape[1], dtype="float32"), np.ones(x.shape[1], np.float32)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return keras.KerasTensor(x.shape[1:2]), keras.KerasTensor(x.shape[1:2])
+
+
+def test_a_layer_that_gives_constants() -> None:
+    inputs = keras.Input((4,))
+    places, ones = Places()(inputs)
+    assert operations(check(keras.Model(inputs, [inputs * places + ones, places]))) == "Add:1,Identity:1,Mul:1"
+
+
 def test_identity_model() -> None:
     inputs = keras.Input((4,), name="x")
     found = check(keras.Model(inputs, inputs))

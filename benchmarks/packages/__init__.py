@@ -1,0 +1,1 @@
+"""Models of other people's packages: built with random weights, converted, compared with Keras."""
