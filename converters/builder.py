@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from converters import layout
 from converters.inference import Known, infer
+from converters.kept_sizes import multiple
 from converters.layout import Order, Shape
 from deploy.errors import ConversionError
 
@@ -166,7 +167,7 @@ class Builder:
         if same and tensor.shape == shape:
             return tensor
         order = layout.reshape(tensor.shape, tensor.order, shape) if same else None
-        if order is None:
+        if order is None or not _is_possible(tensor, layout.physical(shape, order)):
             tensor, order = self.identity(tensor), layout.identity(len(shape))
         return Tensor(self._reshape(tensor, shape, order, same=same), order)
 
@@ -178,16 +179,13 @@ class Builder:
         """
         target = layout.physical(shape, order)
         dims = tensor.dims
-        kept: list[int] = []
         symbols = [d for d in dims if not isinstance(d, int)]
-        places = iter([place for place, d in enumerate(dims) if not isinstance(d, int)])
         pairs = zip(tensor.shape, shape, strict=False)
         leading = sum(1 for _ in itertools.takewhile(lambda pair: pair == (None, None), pairs))
         if not same and sum(size is None for size in shape) == leading:
             leading -= 1
-        for place, size in enumerate(target):
-            in_place = size is None and (next(places) == place if same else place < leading)
-            kept.append(size if size is not None else 0 if in_place else -1)
+        in_place = _in_place(dims, target) if same else range(leading)
+        kept = [size if size is not None else 0 if n in in_place else -1 for n, size in enumerate(target)]
         if kept.count(-1) > 1 and same and _without_ones(dims) == _without_ones(target):
             return self._move_ones(tensor, target)
         if kept.count(-1) > 1:
@@ -202,7 +200,7 @@ class Builder:
             names = iter(symbols)
             value.shape = ir.Shape([next(names) if size is None else size for size in target])
         elif len(symbols) == target.count(None) == 1:
-            name = _multiple(symbols[0].value, elements(tensor.shape), elements(target))
+            name = multiple(symbols[0].value, elements(tensor.shape), elements(target))
             value.shape = ir.Shape([name if size is None else size for size in target])
         return value
 
@@ -300,18 +298,22 @@ def _without_ones(sizes: Sequence[Any]) -> list[int | None]:
     return [size if isinstance(size, int) else None for size in sizes if size != 1]
 
 
+def _in_place(dims: Sequence[Any], target: Shape) -> list[int]:
+    """Places in a reshape's target of the unknown sizes, whose order is the value's, that stay in their place."""
+    old = [place for place, size in enumerate(dims) if not isinstance(size, int)]
+    new = [place for place, size in enumerate(target) if size is None]
+    return [a for a, b in zip(old, new, strict=True) if a == b]
+
+
+def _is_possible(tensor: Tensor, target: Shape) -> bool:
+    """Whether one Reshape gives the target, whose unknown sizes are the tensor's: all but one in their places."""
+    moved = target.count(None) - len(_in_place(tensor.dims, target))
+    return moved <= 1 or _without_ones(tensor.dims) == _without_ones(target)
+
+
 def _same_unknown(old: Shape, new: Shape) -> bool:
     """Whether the unknown sizes of a reshape's result can only be those of its input."""
     return old.count(None) == new.count(None) and elements(old) == elements(new)
-
-
-def _multiple(name: str | None, old: int, new: int) -> str | None:
-    """The name of an unknown size ``old / new`` times another: ``batch*4``, and ``batch`` for a quarter of that."""
-    base, _, times = (name or "").partition("*")
-    product = int(times or 1) * old
-    if not base or product % new:
-        return None
-    return base if product == new else f"{base}*{product // new}"
 
 
 def elements(shape: Sequence[int | None]) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from converters.kept_sizes import named
+
 FEW = 20
 """Elements up to which a constant's numbers are shown to the inference: shapes, axes, paddings."""
 
@@ -58,10 +60,11 @@ def _infer(node: ir.Node) -> Inferred:
     )
     kinds = [found.get(output.name or "", onnx.TypeProto()) for output in node.outputs]
     types = map(ir.serde.deserialize_type_proto_for_type, kinds)
-    inferred = tuple(zip(types, map(ir.serde.deserialize_type_proto_for_shape, kinds), strict=True))
+    inferred = list(zip(types, map(ir.serde.deserialize_type_proto_for_shape, kinds), strict=True))
     if any(None in pair for pair in inferred):
         raise ValueError("no shape could be inferred")
-    return inferred
+    kind, shape = inferred[0]
+    return ((kind, named(node, shape)), *inferred[1:])
 
 
 def _type(value: ir.Value) -> onnx.TypeProto:

@@ -59,9 +59,9 @@ def get_item(g: Builder, op: Any, x: Tensor, key: Any) -> Tensor:
 
 
 def _is_whole(part: slice, size: int | None) -> bool:
-    if size is None or part.step not in (None, 1):
-        return part == slice(None)
-    return part.start in (None, 0) and (part.stop is None or part.stop >= size)
+    if part.step not in (None, 1) or part.start not in (None, 0):
+        return False
+    return part.stop is None or (size is not None and part.stop >= size)
 
 
 @lowers(BatchGather)

@@ -1,6 +1,6 @@
 """Reshapes and Transposes that undo or follow one another.
 
-1. A Reshape of a Reshape is one Reshape, when the first one's unknown sizes are not renamed by the second.
+1. A Reshape of a Reshape is one Reshape, when at most one unknown size changes its place or its name.
 2. A Reshape to the shape that the value has already is nothing.
 3. A Transpose of a Transpose is one Transpose, or nothing.
 4. A Reshape, an activation and a Reshape: the activation comes last, so that 1 joins the Reshapes.
@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from converters.passes.rewriting import ACTIVATIONS, absorb, constant, only_consumer, producer
+from converters.passes.rewriting import (
+    ACTIVATIONS,
+    absorb,
+    constant,
+    only_consumer,
+    producer,
+    replace_constant,
+    reshape_target,
+)
 
 
 def fold_reshape(graph: ir.Graph) -> bool:
@@ -32,13 +40,12 @@ def _join_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     source = first.inputs[0] if first is not None else None
     if first is None or middle is None or middle.shape is None or source is None or source.shape is None:
         return False
-    if target is None:
+    moved = reshape_target(target, middle.shape, source.shape) if target is not None else None
+    if target is None or moved is None:
         return False
-    for place, size in enumerate(target):
-        # a 0 copies the size in its place: the same unknown size must stand there in the source
-        if size == 0 and (place >= len(source.shape) or source.shape[place] != middle.shape[place]):
-            return False
     node.replace_input_with(0, source)
+    if (moved != target).any():
+        replace_constant(graph, node, 1, moved, f"{node.name}/shape")
     _remove_unused(graph, first)
     return True
 
@@ -63,10 +70,10 @@ def _swap_activation(graph: ir.Graph, node: ir.Node) -> bool:
     source, between = first.inputs[0], first.outputs[0]
     if source is None or source.shape is None or middle.shape is None:
         return False
-    for place, size in enumerate(target):
-        if size == 0 and (place >= len(source.shape) or source.shape[place] != middle.shape[place]):
-            return False
-    first.replace_input_with(1, node.inputs[1])
+    moved = reshape_target(target, middle.shape, source.shape)
+    if moved is None:
+        return False
+    replace_constant(graph, first, 1, moved, f"{node.name}/shape")
     between.shape = node.outputs[0].shape
     between.name = f"{between.name}/shaped"  # no longer as the layer shapes it
     absorb(graph, activation, node)

@@ -47,6 +47,26 @@ def other_input(node: ir.Node, value: ir.Value) -> ir.Value | None:
     return right if left is value else left
 
 
+def same_size(one: int | ir.SymbolicDim, two: int | ir.SymbolicDim) -> bool:
+    """Whether two sizes are equal; of an unknown one without a name that is not known."""
+    if isinstance(one, int) or isinstance(two, int):
+        return one == two
+    return one.value is not None and one.value == two.value
+
+
+def reshape_target(target: Array, before: ir.Shape, now: ir.Shape) -> Array | None:
+    """A Reshape's target for a value of other sizes than ``before``; None where there is none.
+
+    A 0 copies the size in its place; where another one stands there now, one of them may become what remains.
+    """
+    target = np.array(target)
+    wrong = [i for i, size in enumerate(target) if size == 0 and (i >= len(now) or not same_size(now[i], before[i]))]
+    if len(wrong) > 1 or (wrong and -1 in target):
+        return None
+    target[wrong] = -1
+    return target
+
+
 def initializer(graph: ir.Graph, array: Array, name: str) -> ir.Value:
     """A new initializer with a name that is not taken yet."""
     unique, number = name, 1

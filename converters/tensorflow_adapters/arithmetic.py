@@ -199,6 +199,26 @@ def band_part(input: Any, num_lower: int, num_upper: int, name: str | None = Non
     return x if num_lower < 0 else ops.triu(x, -int(num_lower))
 
 
+def diag(diagonal: Any, name: str = "diag", k: int = 0, **sizes: Any) -> Any:
+    """Vectors on the diagonals of square matrices of zeros."""
+    if k != 0 or any(size not in (None, -1) for size in sizes.values()):
+        raise NotImplementedError("tf.linalg.diag with another diagonal, size or padding")
+    return ops.where(np.eye(diagonal.shape[-1], dtype=bool), ops.expand_dims(diagonal, -1), 0)
+
+
+def set_diag(input: Any, diagonal: Any, name: str = "set_diag", k: int = 0, align: str = "RIGHT_LEFT") -> Any:
+    rows, columns = input.shape[-2:]
+    if k != 0 or rows != columns:
+        raise NotImplementedError("tf.linalg.set_diag of another diagonal, or of matrices that are not square")
+    return ops.where(np.eye(rows, dtype=bool), ops.expand_dims(diagonal, -1), input)
+
+
+def diag_part(input: Any, name: str = "diag_part", k: int = 0, padding_value: Any = 0, align: str = "") -> Any:
+    if not isinstance(k, int):
+        raise NotImplementedError("tf.linalg.diag_part of a band")
+    return ops.diagonal(input, k, axis1=-2, axis2=-1)
+
+
 def matvec(a: Any, b: Any, transpose_a: bool = False, name: str | None = None, **flags: Any) -> Any:
     return ops.squeeze(matmul(a, ops.expand_dims(b, -1), transpose_a), -1)
 

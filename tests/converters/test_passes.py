@@ -561,6 +561,20 @@ RULES = [
         fold_reshape,
         "(float[B,T,4] x) => (float[M,2,2] y) { r = Reshape(x, a)  y = Reshape(r, b) }",
         {"a": integers(-1, 4), "b": integers(0, 2, 2)},
+        "Reshape:1",
+    ),
+    Rule(
+        "two reshapes, whose zeros copy unknown sizes without a name",
+        fold_reshape,
+        "(float[B,T,4] x) => (float[M,1,2,2] y) { s = Concat<axis=0>(x, x)  r = Reshape(s, a)  y = Reshape(r, b) }",
+        {"a": integers(-1, 2, 2, 1), "b": integers(0, 1, 2, 2)},
+        "Concat:1,Reshape:1",
+    ),
+    Rule(
+        "two reshapes, of which the second has a -1 and copies a size that the first one makes",
+        fold_reshape,
+        "(float[B,T,4] x) => (float[M,2,2] y) { r = Reshape(x, a)  y = Reshape(r, b) }",
+        {"a": integers(-1, 4), "b": integers(0, -1, 2)},
         None,
     ),
     Rule(

@@ -247,6 +247,11 @@ CALLS: dict[str, Function] = {
     "tf.linalg.solve": lambda x: tf.linalg.solve(
         tf.linalg.matmul(x, x, transpose_a=True) + tf.eye(3), tf.linalg.matrix_transpose(x)
     ),
+    "tf.linalg.diag": lambda x: tf.linalg.diag(x),
+    "tf.linalg.diag_part": lambda x: tf.linalg.diag_part(x),
+    "tf.linalg.diag_part, above": lambda x: tf.linalg.diag_part(x, k=1),
+    "tf.linalg.set_diag": lambda x: tf.linalg.set_diag(tf.matmul(x, x, transpose_b=True), x[..., 0]),
+    "tf.slice, the whole batch": lambda x: tf.reshape(tf.slice(x, [0, 1, 0, 0], [-1, 2, -1, -1]), [tf.shape(x)[0], 36]),
     "tf.linalg.trace": lambda x: tf.linalg.trace(tf.linalg.matmul(x, x, transpose_a=True)),
     "tf.image.adjust_contrast": lambda x: tf.image.adjust_contrast(x, 1.5),
     "tf.image.adjust_gamma": lambda x: tf.image.adjust_gamma(tf.sigmoid(x), 0.7, 2.0),

@@ -202,6 +202,42 @@ def feature_pyramid() -> Any:
     return keras.Model(image, [layers.Conv2D(4, 1)(top), layers.Conv2D(4, 1)(low)])
 
 
+class _Boxes(layers.Layer):
+    """One head over the maps of a pyramid, joined with the batch of the image that they come from."""
+
+    def build(self, shapes: Any) -> None:
+        self.up, self.head = layers.UpSampling2D(2), layers.Conv2D(8, 3, padding="same", name="head")
+        self.head.build(shapes[1])
+
+    def call(self, inputs: Any) -> Any:
+        import tensorflow as tf
+
+        image, small = inputs
+        maps = [small, self.up(small), tf.nn.relu(small)]
+        return tf.concat([tf.reshape(self.head(x), [tf.shape(image)[0], -1, 4]) for x in maps], axis=1)
+
+
+def pyramid_head() -> Any:
+    """Boxes of all maps of a pyramid from one head (Lin et al. 2017)."""
+    image = keras.Input((16, 16, 3))
+    return keras.Model(image, _Boxes()([image, layers.Conv2D(8, 3, strides=4, padding="same")(image)]))
+
+
+def spatial_transformer() -> Any:
+    """Pixels gathered from a flattened batch of images, at places that the network gives."""
+    import tensorflow as tf
+
+    def sample(inputs: Any) -> Any:
+        image, shift = inputs
+        batch = tf.shape(image)[0]
+        places = tf.cast(tf.clip_by_value(shift * 8.0, 0.0, 63.0), tf.int32) + tf.range(batch)[:, None] * 64
+        return tf.reshape(tf.gather(tf.reshape(image, [-1, 1]), tf.reshape(places, [-1])), (batch, 4, 4, 1))
+
+    image = keras.Input((8, 8, 1))
+    moved = layers.Lambda(sample, output_shape=(4, 4, 1))([image, layers.Dense(16)(layers.Flatten()(image))])
+    return keras.Model(image, layers.Conv2D(2, 3)(moved))
+
+
 def channel_shuffle() -> Any:
     """Grouped convolutions whose channels are shuffled, over any size of image."""
     import tensorflow as tf
@@ -263,6 +299,7 @@ def pixel_shuffle() -> Any:
         (pixel_shuffle, 3),
         pytest.param(detector, 2, marks=needs_tensorflow),
         pytest.param(feature_pyramid, 3, marks=needs_tensorflow),
+        pytest.param(pyramid_head, 4, marks=needs_tensorflow),
         pytest.param(channel_shuffle, 5, marks=needs_tensorflow),
         pytest.param(super_resolution, 0, marks=needs_tensorflow),
     ],
@@ -273,3 +310,10 @@ def test_network(network: Network, transposes: int) -> None:
     counts = Counter(node.op_type for node in converted.model.graph)
     assert counts["Transpose"] <= transposes
     assert not {"Gather", "Expand", "Cast"} & set(counts)
+
+
+@needs_tensorflow
+def test_gathered_pixels_of_an_unknown_batch() -> None:
+    counts = Counter(node.op_type for node in check(randomize(spatial_transformer())).model.graph)
+    assert counts["Gather"] == 1
+    assert counts["Transpose"] == 1
