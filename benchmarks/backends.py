@@ -46,7 +46,7 @@ HEAD = f"""# Other backends of Keras
 
 `python -m benchmarks.backends jax=PYTHON torch=PYTHON`: each model built and converted under that backend, without TensorFlow installed, and run by ONNX Runtime; the largest difference to that backend's own output, of the largest output, and what the backend's own output changes under three random changes of its input by ±2e-7 (`benchmarks/applications.py` has the same for TensorFlow). The applications take {SIZE}x{SIZE} images. `same bytes`: the graph is that of the other backends here to the last byte (models whose weights come from a file).
 
-Where Keras's backends differ among themselves the graphs follow TensorFlow's. Under PyTorch that is met in `AveragePooling` with `padding="same"` where the padding is uneven (repeated border pixels are counted) and in bicubic resizing, under both in `sobel_edges`: the numbers are far beyond the threshold there, so parity fails for a model with them.
+Where Keras's backends differ among themselves a graph is that of the backend it is converted under: with PyTorch `AveragePooling` with `padding="same"` counts repeated border pixels where the padding is uneven (and is refused for an unknown size), and bicubic resizing has another kernel; `sobel_edges` mirrors the border with TensorFlow alone.
 
 | model | backend | Keras | nodes | error | sensitivity | passed | same bytes |
 |---|---|---|---|---|---|---|---|

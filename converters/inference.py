@@ -61,9 +61,9 @@ def _infer(node: ir.Node) -> Inferred:
     kinds = [found.get(output.name or "", onnx.TypeProto()) for output in node.outputs]
     types = map(ir.serde.deserialize_type_proto_for_type, kinds)
     inferred = list(zip(types, map(ir.serde.deserialize_type_proto_for_shape, kinds), strict=True))
-    if any(None in pair for pair in inferred):
-        raise ValueError("no shape could be inferred")
     kind, shape = inferred[0]
+    if shape is None or any(None in pair for pair in inferred):
+        raise ValueError("no shape could be inferred")
     return ((kind, named(node, shape)), *inferred[1:])
 
 

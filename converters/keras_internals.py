@@ -201,6 +201,13 @@ def float32_policies(model: Any) -> Iterator[None]:
             keras.DTypePolicy.compute_dtype = real
 
 
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+_OPERATORS = [
+    *(f"__{side}{name}__" for name in _ARITHMETIC for side in ("", "r")),
+    *(f"__{name}__" for name in ("lt", "le", "gt", "ge")),
+]
+
+
 @contextlib.contextmanager
 def symbolic_calls(
     replacement: SymbolicCall, functions: Mapping[str, Function] | None = None, redirect: Redirect | None = None
@@ -223,6 +230,9 @@ def symbolic_calls(
         replace(keras.layers.Layer, "symbolic_call", replacement)
         replace(layer_module, "Node", _no_node)
         replace(keras.KerasTensor, "__eq__", _equal)
+        undo.enter_context(_before_numpy())
+        for name in _OPERATORS:
+            replace(keras.KerasTensor, name, _with_arrays(getattr(keras.KerasTensor, name)))
         redirect, functions = redirect or redirected, functions or {}
         for key, function in functions.items():
             for place, name in _places()[key]:
@@ -248,6 +258,28 @@ def symbolic_calls(
         encode = tf_utils.tf_encode_categorical_inputs
         replace(tf_utils, "tf_encode_categorical_inputs", redirect("", encode, _no_fast_path))
         yield
+
+
+@contextlib.contextmanager
+def _before_numpy() -> Iterator[None]:
+    """Lets ``array - x`` be computed by a symbolic ``x``, as by a tensor, where NumPy would ask for its elements."""
+    keras.KerasTensor.__array_ufunc__ = None
+    try:
+        yield
+    finally:
+        del keras.KerasTensor.__array_ufunc__
+
+
+def _with_arrays(operator: Function) -> Function:
+    """An operator of a symbolic value with a NumPy array, which takes the value's dtype as beside a tensor."""
+
+    def computed(x: Any, other: Any) -> Any:
+        numeric = isinstance(other, np.ndarray | np.generic) and x.dtype != "string"
+        if numeric and np.can_cast(other.dtype, np.dtype(x.dtype), "same_kind"):
+            other = other.astype(x.dtype)
+        return operator(x, other)
+
+    return computed
 
 
 @contextlib.contextmanager

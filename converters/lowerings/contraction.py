@@ -64,7 +64,10 @@ class _Plan:
     result_groups: tuple[str, ...]
 
     def cost(self, out: str) -> float:
-        """Transposes count two, Reshapes one, a result in another order a half: somebody may have to move it."""
+        """Transposes count two, Reshapes one, a result in another order a half: somebody may have to move it.
+
+        A batch behind axes of the first operand alone is the slower product, and leaves them apart for what follows.
+        """
         moves = sum(
             2 * (not term.constant and not _lies(term, "".join(groups)))
             + (not term.constant and any(len(group) != 1 for group in groups))
@@ -73,7 +76,9 @@ class _Plan:
         again = any(len(group) != 1 for group in self.result_groups)
         lost = any(_unknown(group, self.first, self.second) > 1 for group in self.result_groups)
         stacked = self._stacked(self.first, self.first_groups) or self._stacked(self.second, self.second_groups)
-        return moves + again + 0.5 * ("".join(self.result_groups) != out) + 2 * stacked + 100 * lost
+        behind = len(self.first_groups) > len(self.second_groups) > 2
+        order = 0.5 * ("".join(self.result_groups) != out)
+        return moves + again + order + 1.5 * behind + 2 * stacked + 100 * lost
 
     def _stacked(self, term: Term, groups: tuple[str, ...]) -> bool:
         """Whether a constant matrix becomes a stack of small ones: slower, and hidden from a quantizer."""

@@ -7,7 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import onnx_ir as ir
 
 from converters import layout
 from converters.builder import Builder, Tensor
@@ -34,12 +36,34 @@ def pool(g: Builder, op: Any, inputs: Tensor) -> Tensor:
         source, pads = padded(g, x.value, op.padding, window, strides, fill=-math.inf)
         return Tensor(g.op("MaxPool", source, **windows, **pads), order)
     source, pads = padded(g, x.value, op.padding, window, strides)
+    if op.padding == "same" and keras.backend.backend() == "torch":
+        source, pads = _repeated_border(g, x.value, source, pads)
+        return Tensor(g.op("AveragePool", source, **windows, **pads), order)
     mean = g.op("AveragePool", source, **windows, **pads)
     if source is x.value:
         return Tensor(mean, order)
     ones = cast(g, elementwise(g, "Equal", x, x), str(x.dtype))  # what of a window is no padding
     source, pads = padded(g, ones.value, op.padding, window, strides)
     return elementwise(g, "Div", Tensor(mean, order), Tensor(g.op("AveragePool", source, **windows, **pads), order))
+
+
+def _repeated_border(
+    g: Builder, x: ir.Value, source: ir.Value, pads: dict[str, Any]
+) -> tuple[ir.Value, dict[str, Any]]:
+    """As Keras pads with PyTorch: evenly as everywhere, else by repeating the border, whose pixels are counted."""
+    widths = pads.get("pads", [])
+    half = len(widths) // 2
+    if "auto_pad" in pads or source is not x:
+        raise ConversionError(
+            "average pooling of an unknown size with padding 'same' repeats the border with PyTorch where it is uneven",
+            where=g.where,
+            fix="give the input's sizes with --shapes",
+        )
+    if widths[:half] == widths[half:]:
+        return x, pads
+    border = np.asarray([0, 0, *widths[:half], 0, 0, *widths[half:]], np.int64)
+    padded_value: ir.Value = g.op("Pad", x, border, mode="edge")
+    return padded_value, {}
 
 
 @lowers(nn.AdaptiveAveragePool, nn.AdaptiveMaxPool)

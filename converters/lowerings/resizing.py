@@ -58,7 +58,7 @@ def _has_open_sizes(layer: Any, x: Any) -> bool:
 def upsampling(g: Builder, layer: Any, x: Tensor) -> Tensor:
     """Bilinear upsampling of unknown sizes, by the factors alone; any other is opened."""
     x = g.arrange(x, layout.channels_first(4, channel_axis(layer, 4)))
-    return _linear(g, x, np.asarray([1, 1, *layer.size], np.float32), None)
+    return linear(g, x, np.asarray([1, 1, *layer.size], np.float32), None)
 
 
 def repeated(g: Builder, value: ir.Value, scales: Array) -> ir.Value:
@@ -110,13 +110,14 @@ def _interpolated(g: Builder, x: Tensor, size: tuple[int, int], op: Any) -> Tens
             scales = np.asarray([1, 1, *(_factor(a, b) for a, b in zip(known, size, strict=True))], np.float32)
         else:
             sizes = g.op("Concat", g.op("Shape", x.value, start=0, end=2), np.asarray(size, np.int64), axis=0)
-        return _linear(g, x, scales, sizes)
+        return linear(g, x, scales, sizes)
     height, width = (weights(a, b, op.interpolation, op.antialias) for a, b in zip(_sizes(g, x), size, strict=True))
     value = g.op("MatMul", g.constant(height.astype(x.dtype), "height"), x.value)
     return Tensor(g.op("MatMul", value, g.constant(width.T.astype(x.dtype), "width")), x.order)
 
 
-def _linear(g: Builder, x: Tensor, scales: Array | None, sizes: ir.Value | None) -> Tensor:
+def linear(g: Builder, x: Tensor, scales: Array | None, sizes: ir.Value | None) -> Tensor:
+    """A value in the order of convolutions, bilinearly resized by ``scales`` or to ``sizes`` of all of its axes."""
     value = g.op("Resize", x.value, None, scales, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
     return Tensor(value, x.order)
 
@@ -155,6 +156,8 @@ def weights(old: int, new: int, interpolation: str, antialias: bool) -> Array:
     distance = np.abs(np.arange(old) + 0.5 - centres[:, None])
     if interpolation == "bicubic" and not antialias and keras.backend.backend() == "tensorflow":
         return _scaled(_keys(_tabled(distance, centres)))
+    if interpolation == "bicubic" and not antialias and keras.backend.backend() == "torch":
+        return _clamped(centres, old)
     return _scaled(_kernel(interpolation)(distance / (max(scale, 1.0) if antialias else 1.0)))
 
 
@@ -169,6 +172,17 @@ def _tabled(distance: Array, centres: Array) -> Array:
     return np.asarray(abs(np.arange(distance.shape[1]) - moved[:, None]))
 
 
+def _clamped(centres: Array, old: int) -> Array:
+    """PyTorch's bicubic kernel, with a = -0.75, whose taps outside are those of the border."""
+    rows = np.zeros((len(centres), old))
+    first = np.floor(centres - 0.5).astype(np.int64) - 1
+    for tap in range(4):
+        place = first + tap
+        far = _keys(np.abs(place + 0.5 - centres), -0.75)
+        np.add.at(rows, (np.arange(len(centres)), np.clip(place, 0, old - 1)), far)
+    return np.asarray(rows, np.float32)
+
+
 def _kernel(interpolation: str) -> Any:
     kernels = {"bilinear": _triangle, "bicubic": _keys, "lanczos3": _lanczos(3), "lanczos5": _lanczos(5)}
     return kernels[interpolation]
@@ -178,10 +192,10 @@ def _triangle(x: Array) -> Array:
     return np.clip(1.0 - x, 0.0, None)
 
 
-def _keys(x: Array) -> Array:
-    """Keys 1981 with a = -0.5."""
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+def _keys(x: Array, a: float = -0.5) -> Array:
+    """Keys 1981."""
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
     return np.where(x < 1.0, near, far) * (x < 2.0)
 
 

@@ -10,8 +10,9 @@ import onnx_ir as ir
 from converters import layout
 from converters.builder import Builder, Tensor, elements
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
+from converters.lowerings.resizing import linear
 from converters.registry import lowers
-from converters.tracing.sizes import Alike, Cut, Into, Part, Range
+from converters.tracing.sizes import Alike, Cut, Into, Part, Range, ResizeTo
 from converters.tracing.unknown_sizes import SizeOf
 from deploy.errors import ConversionError
 
@@ -67,15 +68,24 @@ def into(g: Builder, op: Into, x: Operand, *tensors: Tensor) -> Tensor:
     if not isinstance(x, Tensor):
         tensor = as_tensor(g, np.reshape(x, (1,) * (rank - np.ndim(x)) + np.shape(x)))
     tensor = g.reshape(tensor, (1,) * (rank - tensor.rank) + tensor.shape)
-    if op.kind == "tile":
+    own = [tensor.dims[tensor.axis(axis)] for axis in range(rank)]
+    if op.kind == "tile" and any(part != 1 != size for part, size in zip(op.shape, own, strict=True)):
         tensor = g.identity(tensor)
         return Tensor(g.op("Tile", tensor.value, _shape(g, op.shape, tensors)), tensor.order)
-    own = [tensor.dims[tensor.axis(axis)] for axis in range(rank)]
     parts = [1 if _same(part, own[axis], tensors) else part for axis, part in enumerate(op.shape)]
     if all(isinstance(part, int) for part in parts):
         target = np.asarray([parts[axis] for axis in tensor.order], np.int64)
         return Tensor(g.op("Expand", tensor.value, target), tensor.order)
     return _expand(g, g.identity(tensor), parts, tensors)
+
+
+@lowers(ResizeTo)
+def resize_to(g: Builder, op: ResizeTo, images: Tensor, *tensors: Tensor) -> Tensor:
+    x = g.arrange(images, layout.channels_first(4, 3 if op.last else 1))
+    own = tuple(Part(len(tensors), axis) for axis in x.order[:2])
+    y = linear(g, x, None, _shape(g, (*own, *op.size), (*tensors, x)))
+    y.value.shape = ir.Shape([*x.dims[:2], *(_dim(part, part, tensors) for part in op.size)])
+    return y
 
 
 def _expand(g: Builder, x: Tensor, parts: list[Any], tensors: tuple[Tensor, ...]) -> Tensor:
@@ -122,11 +132,23 @@ def _keeps_its_own(op: Into, x: Tensor, expected: layout.Shape, tensors: tuple[T
 
 
 def _shape(g: Builder, parts: Any, tensors: tuple[Tensor, ...]) -> ir.Value:
-    """The shape as an int64 vector: constants, and the sizes that are computed."""
+    """The shape as an int64 vector: constants, and the sizes that are computed; neighbouring ones are read at once."""
     pieces: list[Any] = []
+    read: tuple[ir.Value, int] | None = None  # what the last piece reads, and the axis behind it
     for part in parts:
-        if isinstance(part, Part):
-            tensor = tensors[part.index]
+        tensor = tensors[part.index] if isinstance(part, Part) else None
+        if tensor is not None and part.axis is not None and part.times == 1 and tensor.shape[part.axis] is None:
+            place = tensor.axis(part.axis)
+            if read == (tensor.value, place):
+                shape = pieces[-1].producer()
+                shape.attributes["end"] = ir.AttrInt64("end", place + 1)
+                pieces[-1].shape = ir.Shape([place + 1 - shape.attributes.get_int("start")])
+            else:
+                pieces.append(g.op("Shape", tensor.value, start=place, end=place + 1))
+            read = tensor.value, place + 1
+            continue
+        read = None
+        if tensor is not None:
             pieces.append(
                 _size(g, tensor, part.axis, part.times)
                 if part.axis is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -97,11 +98,11 @@ def gaussian_blur(op: Any, images: Any) -> Any:
 
 @opens(image.SobelEdges)
 def sobel_edges(op: Any, images: Any) -> Any:
-    """Differences down and across (Sobel 1968) over a border of mirrored pixels."""
+    """Differences down and across (Sobel 1968) over a border: mirrored pixels in TensorFlow, zeros elsewhere."""
     axis = _channel(op)
     down = np.asarray([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], np.float32)
     widths = [(0, 0), (1, 1), (1, 1), (0, 0)] if axis == -1 else [(0, 0), (0, 0), (1, 1), (1, 1)]
-    padded = ops.pad(images, widths, mode="reflect")
+    padded = ops.pad(images, widths, mode="reflect" if keras.backend.backend() == "tensorflow" else "constant")
     return ops.stack([_filtered(padded, kernel, axis, "valid") for kernel in (down, down.T)], axis=-1)
 
 

@@ -20,16 +20,22 @@ from converters.arrays import contiguous
 from converters.passes.fold_affine import fold_affine
 from converters.passes.fold_batch_norm import fold_batch_norm
 from converters.passes.fold_bias import fold_bias
+from converters.passes.fold_branches import fold_branches
+from converters.passes.fold_chain import fold_chain
 from converters.passes.fold_concat import fold_concat
 from converters.passes.fold_flatten import fold_flatten
 from converters.passes.fold_hard_sigmoid import fold_hard_sigmoid
 from converters.passes.fold_keepdims import fold_keepdims
+from converters.passes.fold_norm import fold_norm
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_pool import fold_pool
+from converters.passes.fold_repeated import fold_repeated
 from converters.passes.fold_reshape import fold_reshape
 from converters.passes.fold_scale import fold_scale
+from converters.passes.fold_softmax import fold_softmax
 from converters.passes.fold_sum import fold_sum
 from converters.passes.fold_unflatten import fold_unflatten
+from converters.passes.join_slices import join_slices
 from converters.passes.lift_constant import lift_constant
 from converters.passes.lift_gate import lift_gate
 from converters.passes.lift_transpose import lift_transpose
@@ -42,21 +48,27 @@ from converters.passes.swap_reshape import swap_reshape
 Pass = Callable[[ir.Graph], bool]
 
 PASSES: tuple[Pass, ...] = (
+    fold_repeated,
     fold_reshape,
     fold_hard_sigmoid,
+    fold_softmax,
+    fold_norm,
     fold_pad,
     fold_pool,
     fold_concat,
     lift_constant,
     fold_bias,
     fold_batch_norm,
+    fold_branches,
     fold_scale,
     fold_affine,
+    fold_chain,
     fold_keepdims,
     lift_gate,
     fold_flatten,
     fold_unflatten,
     lift_transpose,
+    join_slices,
     swap_reshape,
     fold_reshape,
     merge_shared,
@@ -81,8 +93,8 @@ def clean(model: ir.Model) -> None:
                 changed |= fold(graph)
         remove_identity(graph)
     _run(model, LiftSubgraphInitializersToMainGraphPass())
-    _run(model, CommonSubexpressionEliminationPass())
     _run(model, DeduplicateInitializersPass())
+    _run(model, CommonSubexpressionEliminationPass())
     _run(model, RemoveUnusedNodesPass())
     _separate_outputs(model.graph, names)
     for value in model.graph.initializers.values():

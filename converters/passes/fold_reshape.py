@@ -3,7 +3,8 @@
 1. A Reshape of a Reshape is one Reshape, when at most one unknown size changes its place or its name.
 2. A Reshape to the shape that the value has already is nothing.
 3. A Transpose of a Transpose is one Transpose, or nothing.
-4. A Reshape, an activation and a Reshape: the activation comes last, so that 1 joins the Reshapes.
+4. A Reshape, an activation and a Reshape: the activation comes last, so that 1 joins the Reshapes. So does a Softmax
+   over a last axis that both leave as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from converters.passes.rewriting import (
     producer,
     replace_constant,
     reshape_target,
+    same_size,
 )
 
 
@@ -62,7 +64,9 @@ def _remove_same(graph: ir.Graph, node: ir.Node) -> bool:
 def _swap_activation(graph: ir.Graph, node: ir.Node) -> bool:
     middle, target = node.inputs[0], constant(node.inputs[1])
     activation = middle.producer() if middle is not None else None
-    if middle is None or activation is None or activation.op_type not in ACTIVATIONS or target is None:
+    if middle is None or activation is None or target is None:
+        return False
+    if activation.op_type not in ACTIVATIONS and not _is_last(activation, node):
         return False
     first = producer(activation.inputs[0], "Reshape")
     if first is None or only_consumer(middle) is not node or only_consumer(first.outputs[0]) is not activation:
@@ -76,8 +80,21 @@ def _swap_activation(graph: ir.Graph, node: ir.Node) -> bool:
     replace_constant(graph, first, 1, moved, f"{node.name}/shape")
     between.shape = node.outputs[0].shape
     between.name = f"{between.name}/shaped"  # no longer as the layer shapes it
+    if activation.op_type == "Softmax":
+        activation.attributes["axis"] = ir.AttrInt64("axis", -1)
     absorb(graph, activation, node)
     return True
+
+
+def _is_last(softmax: ir.Node, reshape: ir.Node) -> bool:
+    """Whether a Softmax is over the last axis, which the Reshapes before and behind it leave as it is."""
+    first = producer(softmax.inputs[0], "Reshape")
+    values = (first.inputs[0] if first is not None else None, softmax.outputs[0], reshape.outputs[0])
+    shapes = [value.shape for value in values if value is not None and value.shape is not None and value.shape.rank()]
+    if softmax.op_type != "Softmax" or len(shapes) < 3:
+        return False
+    last = softmax.attributes.get_int("axis", -1) % len(shapes[1]) == len(shapes[1]) - 1
+    return last and same_size(shapes[0][-1], shapes[1][-1]) and same_size(shapes[1][-1], shapes[2][-1])
 
 
 def _join_transposes(graph: ir.Graph, node: ir.Node) -> bool:

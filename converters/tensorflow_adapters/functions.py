@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from converters.tensorflow_adapters import (
@@ -20,6 +21,7 @@ from converters.tensorflow_adapters import (
     neural,
     quantization,
     shapes,
+    signals,
 )
 
 _UNARY = {
@@ -87,6 +89,8 @@ _EVERYWHERE: dict[str, Adapter] = {  # in tf and in tf.math
     **{name: arithmetic.unary(function) for name, function in _UNARY.items()},
     **{name: arithmetic.binary(function) for name, function in _BINARY.items()},
     **{name: arithmetic.reduction(function, _PAIRS.get(name)) for name, function in _REDUCTIONS.items()},
+    "abs": signals.of_parts(abs, ops.abs),
+    "multiply": signals.product,
     "add_n": arithmetic.add_n,
     "argmax": arithmetic.place(ops.argmax),
     "argmin": arithmetic.place(ops.argmin),
@@ -98,8 +102,9 @@ _TOP: dict[str, Adapter] = {
     "argsort": shapes.argsort,
     "broadcast_to": shapes.broadcast_to,
     "case": control.case,
-    "cast": arithmetic.cast,
+    "cast": signals.cast(arithmetic.cast),
     "clip_by_value": arithmetic.clip,
+    "complex": signals.pair,
     "concat": shapes.concat,
     "cond": control.cond,
     "convert_to_tensor": arithmetic.convert,
@@ -197,7 +202,9 @@ _NN: dict[str, Adapter] = {
 }
 _MATH: dict[str, Adapter] = {
     **_EVERYWHERE,
+    "angle": signals.of_parts(signals.angle, lambda x: ops.where(ops.less(x, 0), np.float32(np.pi), 0.0)),
     "ceil": arithmetic.unary(ops.ceil),
+    "conj": signals.of_parts(signals.conjugate, lambda x: x),
     "count_nonzero": arithmetic.count_nonzero,
     "cumprod": arithmetic.cumulative(ops.cumprod, 1),
     "cumulative_logsumexp": arithmetic.cumulative_logsumexp,
@@ -207,6 +214,7 @@ _MATH: dict[str, Adapter] = {
     "expm1": arithmetic.unary(ops.expm1),
     "floordiv": arithmetic.binary(ops.floor_divide),
     "floormod": arithmetic.binary(ops.mod),
+    "imag": signals.of_parts(lambda x: x.imag, ops.zeros_like),
     "is_finite": arithmetic.unary(ops.isfinite),
     "is_inf": arithmetic.unary(ops.isinf),
     "is_nan": arithmetic.unary(ops.isnan),
@@ -217,6 +225,7 @@ _MATH: dict[str, Adapter] = {
     "log_softmax": arithmetic.softmax(ops.log_softmax),
     "mod": arithmetic.binary(ops.mod),
     "multiply_no_nan": arithmetic.multiply_no_nan,
+    "real": signals.of_parts(lambda x: x.real, lambda x: x),
     "reciprocal": arithmetic.unary(ops.reciprocal),
     "reduce_std": arithmetic.reduction(ops.std),
     "reduce_variance": arithmetic.reduction(ops.var),
@@ -272,6 +281,17 @@ _IMAGE: dict[str, Adapter] = {
     "rot90": images.rot90,
     "transpose": images.transpose,
 }
+_SIGNAL: dict[str, Adapter] = {
+    "dct": signals.dct,
+    "fft": signals.transform(ops.fft),
+    "fft2d": signals.transform(ops.fft2),
+    "frame": signals.frame,
+    "ifft2d": signals.transform(ops.ifft2),
+    "irfft": signals.irfft,
+    "mfccs_from_log_mel_spectrograms": signals.mfccs,
+    "rfft": signals.rfft,
+    "stft": signals.stft,
+}
 _DEBUGGING: dict[str, Adapter] = {
     "check_numerics": arithmetic.check_numerics,
     **{
@@ -320,6 +340,7 @@ _TABLES = {
     "image": _IMAGE,
     "debugging": _DEBUGGING,
     "quantization": _QUANTIZATION,
+    "signal": _SIGNAL,
 }
 
 

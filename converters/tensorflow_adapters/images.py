@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
+from converters.keras_internals import image as image_operations
 from converters.tensorflow_adapters import Adapter
 from converters.tracing.unknown_sizes import Size
 
@@ -23,6 +24,10 @@ def resize(
     times = [_times(images, axis, n) for axis, n in zip((-3, -2), size, strict=True)]
     if all(times) and method in ("nearest", "bilinear") and not antialias and len(images.shape) == 4:
         return layers.UpSampling2D(times, "channels_last", method, name="resize")(x)
+    if any(isinstance(n, Size | KerasTensor) for n in size):  # which the function would compare with 0
+        return image_operations.Resize(
+            tuple(size), interpolation=method, antialias=antialias, data_format="channels_last"
+        ).symbolic_call(x)
     return ops.image.resize(x, tuple(size), interpolation=method, antialias=antialias, data_format="channels_last")
 
 

@@ -38,6 +38,15 @@ class Into:
 
 
 @dataclass(frozen=True)
+class ResizeTo:
+    """The image bilinearly resized to ``size``: numbers and parts that the graph computes."""
+
+    size: tuple[int | Part, ...]
+    last: bool
+    name = "resize"
+
+
+@dataclass(frozen=True)
 class Alike:
     """A tensor as it is, once its unknown size of ``axis`` is seen to be another tensor's."""
 
@@ -167,6 +176,26 @@ def _is_whole(x: Any, axis: int, item: slice) -> bool:
     start, stop = item.start, item.stop
     own = isinstance(stop, Size) and stop.tensor is x and stop.axis == axis and stop.times == 1
     return own and not is_computed(start) and start in (None, 0)
+
+
+def resize(recorder: Recorder, operation: Any, images: Any) -> Any:
+    """Traces a Resize: to sizes that only the graph knows bilinearly, without antialiasing."""
+    if not any(is_computed(size) for size in operation.size):
+        return recorder.plain(operation, images)
+    special = operation.antialias or operation.crop_to_aspect_ratio or operation.pad_to_aspect_ratio
+    whole = not keras.backend.is_float_dtype(images.dtype)
+    if operation.interpolation != "bilinear" or special or whole or len(images.shape) != 4:
+        raise ConversionError(
+            "resizing to an unknown size is bilinear, of a batch of floating-point images",
+            found=f"{operation.interpolation} of {tuple(images.shape)} {images.dtype}",
+            fix="give the input's sizes with --shapes",
+        )
+    tensors: list[Any] = []
+    parts = tuple(_bound(size, tensors) for size in operation.size)
+    known = tuple(part if isinstance(part, int) else None for part in parts)
+    last = operation.data_format == "channels_last"
+    shape = (images.shape[0], *known, images.shape[3]) if last else (*images.shape[:2], *known)
+    return recorder.record(ResizeTo(parts, last), (images, *tensors), KerasTensor(shape, images.dtype))  # type: ignore[arg-type]
 
 
 def _bound(x: Any, tensors: list[Any]) -> int | Part | None:

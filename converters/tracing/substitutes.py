@@ -15,9 +15,10 @@ import numpy as np
 from keras import KerasTensor, layers, ops, tree
 
 from converters.fake_quantization import affine
-from converters.keras_internals import any_symbolic_tensors, core, is_in_graph, linalg, quantizers
+from converters.keras_internals import any_symbolic_tensors, core, image, is_in_graph, linalg, quantizers
 from converters.keras_internals import numpy as knp
 from converters.openings import decomposition
+from converters.tensorflow_adapters.signals import has_complex
 from converters.tracing import control_flow, sizes
 from converters.tracing.recording import Recorder, Rule
 from converters.tracing.unknown_sizes import Size, has_size, number
@@ -118,6 +119,7 @@ RULES: dict[type, Rule] = {
     knp.Repeat: _with_sizes("repeats", lambda r, op, x, repeats: sizes.repeat(r, x, repeats, op.axis)),
     knp.Reshape: sizes.reshape,
     knp.Where: where,
+    image.Resize: sizes.resize,
     knp.Tile: _with_sizes("repeats", lambda r, op, x, repeats: sizes.tile(r, x, repeats)),
 }
 
@@ -138,7 +140,7 @@ def redirect(recorder: Recorder) -> Callable[..., Callable[..., Any]]:
 
     def redirected(name: str, real: Callable[..., Any], public: Callable[..., Any]) -> Callable[..., Any]:
         def function(*args: Any, **kwargs: Any) -> Any:
-            if any_symbolic_tensors(args, kwargs):
+            if any_symbolic_tensors(args, kwargs) or (not name and has_complex(args, kwargs)):
                 return public(*args, **kwargs)
             if not has_size(args, kwargs):
                 return args[0] if name == "cast" and _needs_no_cast(*args, **kwargs) else real(*args, **kwargs)

@@ -64,7 +64,7 @@ class Case:
         """Parity, and the operations that are expected."""
         converted = check(randomize(self.model()))
         if self.expects:
-            assert operations(converted) == self.expects
+            assert operations(converted) == self.expects, operations(converted)
         return converted
 
 

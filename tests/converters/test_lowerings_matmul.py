@@ -111,7 +111,7 @@ PRODUCTS = [
     case(lambda xs: ops.tensordot(*xs, axes=[[1, 2], [1, 2]]), [(6, 5), (6, 5)]),
     case(lambda x: ops.inner(x, weights(4, 5)), (6, 5), "MatMul:1"),
     case(lambda x: ops.vdot(x, x), (5,)),
-    case(lambda x: ops.outer(x, weights(3)), (5,), "Mul:1,Reshape:2"),
+    case(lambda x: ops.outer(x, weights(3)), (5,), "Mul:1,Reshape:1"),
     case(lambda x: ops.kron(x, weights(2, 3)), (5,), "Mul:1,Reshape:2"),
     case(lambda xs: ops.cross(*xs), [(4, 3), (4, 3)], "Gather:4,Mul:2,Sub:1"),
     case(lambda xs: ops.cross(*xs), [(4, 2), (4, 2)]),

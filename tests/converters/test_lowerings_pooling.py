@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
-from converters.convert import convert_model
+from converters.convert import convert, convert_model
 from deploy.errors import ConversionError
-from tests.converters.checking import Array, Case, case, check, keras_function, parametrize
+from tests.converters.checking import Array, Case, case, check, keras_function, parametrize, run_session
 
 CASES = [
     case(layers.MaxPooling1D, (9, 3), "MaxPool:1,Transpose:2", pool_size=2),
@@ -79,3 +80,20 @@ def test_adaptive_pooling_of_an_unknown_size_is_refused() -> None:
 
     with pytest.raises(ConversionError, match="--shapes"):
         convert_model(Case(Pool, (None, 3), kwargs={"output_size": 2}).model())
+
+
+def test_pytorch_counts_a_repeated_border_where_it_is_uneven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph is that of the backend that Keras runs on: (3 + 4 + 4) / 3 where TensorFlow has (3 + 4) / 2."""
+    image = keras.Input((4, 4, 1))
+    model = keras.Model(image, layers.AveragePooling2D(3, 2, padding="same")(image))
+    unknown = keras.Input((None, None, 1))
+    other = keras.Model(unknown, layers.AveragePooling2D(3, 2, padding="same")(unknown))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    proto = convert(model)
+    with pytest.raises(ConversionError, match="repeats the border with PyTorch"):
+        convert(other)
+    monkeypatch.undo()
+    rows = np.tile(np.arange(1.0, 5.0, dtype=np.float32)[None, None, :, None], (1, 4, 1, 1))
+    found = run_session(proto)([rows])[0]
+    np.testing.assert_allclose(found[0, 0, :, 0], [2.0, (3 + 4 + 4) / 3], rtol=1e-6)
+    np.testing.assert_allclose(run_session(convert(model))([rows])[0][0, 0, :, 0], [2.0, 3.5], rtol=1e-6)

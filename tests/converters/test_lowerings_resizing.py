@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 from converters.convert import convert_model
+from converters.lowerings.resizing import weights
 from deploy.errors import ConversionError
 from tests.converters.checking import (
     Case,
@@ -107,3 +108,12 @@ def test_an_unknown_size_asks_for_shapes(interpolation: str) -> None:
     model = Case(layers.Resizing, (None, 6, 3), kwargs=kwargs).model()
     with pytest.raises(ConversionError, match="--shapes"):
         convert_model(model)
+
+
+def test_pytorchs_bicubic_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A = -0.75 and the border's pixels outside, as torch.nn.functional.interpolate has it at a quarter of a pixel."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    rows = weights(4, 8, "bicubic", False)
+    quarter = [-0.10546875, 0.87890625, 0.26171875, -0.03515625]
+    np.testing.assert_allclose(rows[3], quarter, atol=1e-7)
+    np.testing.assert_allclose(rows[1], [quarter[0] + quarter[1], *quarter[2:], 0.0], atol=1e-7)

@@ -1,9 +1,10 @@
-"""A bias or a factor behind a Reshape: where it moves in front of it, and where it must not."""
+"""A bias, a factor or the parts of a value behind a Reshape: where they move in front of it, and where not."""
 
 from __future__ import annotations
 
 import pytest
 
+from converters.passes.join_slices import join_slices
 from converters.passes.lift_constant import lift_constant
 from tests.converters.rules import Rule, check_rule, floats, integers
 
@@ -58,6 +59,52 @@ RULES = [
         "(float[B,6,5] x) => (float[B,6,2,4] y, float[B,6,8] z) "
         "{ m = MatMul(x, w)  r = Reshape(m, s)  y = Add(r, b)  z = Relu(m) }",
         {"w": floats(5, 8), "s": integers(0, 6, 2, 4), "b": floats(2, 4)},
+        None,
+    ),
+    Rule(
+        "slices that are all of a value, in any order",
+        join_slices,
+        "(float[B,6,5] x) => (float[B,2,5] y, float[B,4,5] z) "
+        "{ a = Slice(x, two, end, one)  b = Slice(x, zero, two, one, one)  y = Relu(b)  z = Relu(a) }",
+        {"zero": integers(0), "one": integers(1), "two": integers(2), "end": integers(2**62)},
+        "Relu:2,Split:1",
+    ),
+    Rule(
+        "slices that leave something",
+        join_slices,
+        "(float[B,6,5] x) => (float[B,2,5] y, float[B,2,5] z) "
+        "{ y = Slice(x, zero, two, one)  z = Slice(x, two, four, one) }",
+        {"zero": integers(0), "one": integers(1), "two": integers(2), "four": integers(4)},
+        None,
+    ),
+    Rule(
+        "slices that overlap",
+        join_slices,
+        "(float[B,6,5] x) => (float[B,4,5] y, float[B,4,5] z) "
+        "{ y = Slice(x, zero, four, one)  z = Slice(x, two, six, one) }",
+        {"zero": integers(0), "one": integers(1), "two": integers(2), "four": integers(4), "six": integers(6)},
+        None,
+    ),
+    Rule(
+        "queries, keys and values of one product",
+        join_slices,
+        "(float[B,6,5] x) => (float[B,6,2,4] q, float[B,6,2,4] k, float[B,6,2,4] v) { m = MatMul(x, w)  "
+        "r = Reshape(m, three)  a, b, c = Split<axis=2>(r, ones)  "
+        "q = Reshape(a, heads)  k = Reshape(b, heads)  v = Reshape(c, heads) }",
+        {
+            "w": floats(5, 24),
+            "three": integers(0, 6, 3, 2, 4),
+            "ones": integers(1, 1, 1),
+            "heads": integers(0, 6, 2, 4),
+        },
+        "MatMul:1,Reshape:3,Split:1",
+    ),
+    Rule(
+        "parts that are not the first of what a Reshape takes apart",
+        join_slices,
+        "(float[B,6,24] x) => (float[B,6,3,4] q, float[B,6,3,4] k) { r = Reshape(x, three)  "
+        "a, b = Split<axis=3>(r, ones)  q = Reshape(a, heads)  k = Reshape(b, heads) }",
+        {"three": integers(0, 6, 3, 2, 4), "ones": integers(1, 1), "heads": integers(0, 6, 3, 4)},
         None,
     ),
 ]

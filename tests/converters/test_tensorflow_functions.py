@@ -267,6 +267,27 @@ CALLS: dict[str, Function] = {
     "tf.image.rgb_to_yuv": lambda x: tf.image.rgb_to_yuv(x),
     **{f"tf.image.rot90, {k}": (lambda x, k=k: tf.image.rot90(x, k)) for k in range(4)},
     "tf.image.transpose": lambda x: tf.image.transpose(x),
+    "tf.signal.stft": lambda x: tf.abs(tf.signal.stft(tf.reshape(x, [-1, 90]), 20, 10)),
+    "tf.signal.stft, to the end": lambda x: tf.math.real(
+        tf.signal.stft(tf.reshape(x, [-1, 5, 18]), 7, 3, 16, window_fn=tf.signal.hamming_window, pad_end=True)
+    ),
+    "tf.signal.stft, without a window": lambda x: tf.abs(tf.signal.stft(x[..., 0], 4, 1, window_fn=None)) ** 2,
+    "tf.signal.rfft": lambda x: tf.math.imag(tf.signal.rfft(x[..., 0])),
+    "tf.signal.rfft, of a length": lambda x: tf.abs(tf.signal.rfft(x[..., 0], [8])),
+    "tf.signal.irfft": lambda x: tf.signal.irfft(
+        tf.signal.rfft(x[..., 0]) * tf.complex(x[:, :, :4, 1], x[:, :, :4, 2])
+    ),
+    "tf.signal.fft": lambda x: tf.abs(tf.signal.fft(tf.cast(x, tf.complex64))[..., 1:] / 3.0),
+    "tf.signal.fft2d": lambda x: tf.math.real(tf.signal.fft2d(tf.cast(x, tf.complex64))),
+    "tf.signal.ifft2d": lambda x: tf.math.imag(tf.signal.ifft2d(tf.complex(x, 2.0 * x))),
+    "tf.signal.frame": lambda x: tf.signal.frame(x[..., 0], 3, 2),
+    "tf.signal.dct": lambda x: tf.signal.dct(x, norm="ortho"),
+    "tf.signal.mfccs_from_log_mel_spectrograms": lambda x: tf.signal.mfccs_from_log_mel_spectrograms(x)[..., :2],
+    "tf.complex": lambda x: tf.abs(tf.complex(x, 1.0 - x) - tf.complex(x * 3.0, x)),
+    "tf.math.angle": lambda x: tf.math.angle(tf.complex(x, x + 1.0)),
+    "tf.math.conj": lambda x: tf.math.imag(tf.math.conj(tf.complex(x, 1.0 - x)) * 2.0),
+    "tf.math.imag": lambda x: tf.math.imag(tf.multiply(tf.complex(x, 1.0 - x), tf.complex(x, x))),
+    "tf.math.real": lambda x: tf.math.real(-tf.complex(x, x) + tf.complex(x, x) * tf.cast(x[..., :1], tf.complex64)),
     "tf.debugging.check_numerics": lambda x: tf.debugging.check_numerics(x, "no number") * 2.0,
     "tf.debugging.assert_": lambda x: (tf.debugging.assert_rank(x, 4), x * 2.0)[1],
     "K.abs": lambda x: K.abs(x),
@@ -340,7 +361,7 @@ def test_a_layer_decorated_with_tf_function_opens() -> None:
 
 def test_every_redirected_function_is_tried() -> None:
     places = {tf: "tf", tf.nn: "tf.nn", tf.math: "tf.math", tf.linalg: "tf.linalg", tf.image: "tf.image", K: "K"}
-    places[tf.debugging] = "tf.debugging"
+    places |= {tf.debugging: "tf.debugging", tf.signal: "tf.signal"}
     redirected = {f"{places[m]}.{name}" for m, name, _ in tensorflow_functions.redirections() if m in places}
     tried = {name.partition(",")[0] for name in CALLS}
     tried |= {f"tf.math.{name.removeprefix('tf.')}" for name in tried if name.count(".") == 1}

@@ -484,3 +484,42 @@ def test_a_variable_cast_to_its_own_dtype_goes_on_as_one() -> None:
     traced = trace(keras.Model(inputs, layers.BatchNormalization()(inputs)))
     (call,) = (call for call in traced.calls if type(call.operation).__name__ == "BatchNorm")
     assert [type(x) for x in (*call.args[1:], *call.kwargs.values())].count(Weight) == 4
+
+
+# --- constants --------------------------------------------------------------------------------------------------------
+
+GRID = np.arange(4, dtype=np.float32) + 0.5
+
+
+class _Computed(layers.Layer):
+    """Calls a function with itself, for its weight, and its input."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(name="computed")
+        self.function = function
+
+    def build(self, shape: Any) -> None:
+        self.w = self.add_weight(shape=(1, 4), name="w")
+
+    def call(self, x: Any) -> Any:
+        return self.function(self, x)
+
+
+@pytest.mark.parametrize(
+    ("function", "expects"),
+    [
+        (lambda layer, x: GRID - x, "Sub:1"),
+        (lambda layer, x: GRID.astype(np.float64) * x, "Mul:1"),
+        (lambda layer, x: x / GRID.astype(np.float64), "Div:1"),
+        (lambda layer, x: np.sqrt(2.0) * x, "Mul:1"),
+        (lambda layer, x: np.arange(4) * ops.cast(x, "int32"), "Cast:1,Mul:1"),
+        (lambda layer, x: ops.cast(GRID < x, "float32"), "Cast:1,Greater:1"),  # noqa: SIM300 - the array comes first
+        (lambda layer, x: layer.w, "Identity:1"),
+        (lambda layer, x: [x * 2.0, ops.expand_dims(layer.w, 0)], "Identity:1,Mul:1"),
+    ],
+)
+def test_arrays_beside_values_and_weights_as_outputs(function: Any, expects: str) -> None:
+    """Arrays ask no symbolic value for its elements; its dtype is that of the value, as in TensorFlow."""
+    inputs = keras.Input((4,), name="x")
+    converted = check(keras.Model(inputs, _Computed(function)(inputs)), exporter="direct")
+    assert operations(converted) == expects

@@ -238,6 +238,41 @@ def spatial_transformer() -> Any:
     return keras.Model(image, layers.Conv2D(2, 3)(moved))
 
 
+class _Latents(layers.Layer):
+    """Learned rows, repeated for each sample."""
+
+    def build(self, shape: Any) -> None:
+        self.latents = self.add_weight(shape=(4, 8), initializer="random_normal", name="latents")
+
+    def call(self, x: Any) -> Any:
+        return ops.tile(ops.expand_dims(self.latents, 0), (ops.shape(x)[0], 1, 1))
+
+
+def latent_queries() -> Any:
+    """Learned latents that attend to a sequence (Jaegle et al. 2021)."""
+    sequence = keras.Input((12, 6))
+    latents = _Latents()(sequence)
+    x = layers.LayerNormalization()(latents)
+    x = layers.Add()([latents, layers.MultiHeadAttention(2, 4)(x, sequence)])
+    return keras.Model(sequence, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
+def mixed_tokens() -> Any:
+    """Tokens mixed by a Fourier transform whose imaginary part is zeros (Lee-Thorp et al. 2021)."""
+    tokens = keras.Input((8, 6))
+    real, _ = ops.fft2((tokens, ops.zeros_like(tokens)))
+    return keras.Model(tokens, layers.LayerNormalization()(layers.Add()([tokens, real])))
+
+
+def reparameterized() -> Any:
+    """A block in its training form: by three, by one, and the value itself, each normalized (Ding et al. 2021)."""
+    x = image = keras.Input((8, 8, 4))
+    for _ in range(2):
+        branches = [layers.Conv2D(4, size, padding="same", use_bias=False)(x) for size in (3, 1)]
+        x = layers.ReLU()(layers.add([layers.BatchNormalization()(branch) for branch in (*branches, x)]))
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
 def channel_shuffle() -> Any:
     """Grouped convolutions whose channels are shuffled, over any size of image."""
     import tensorflow as tf
@@ -297,6 +332,9 @@ def pixel_shuffle() -> Any:
         (split_channels, 3),
         (cut_channels, 2),
         (pixel_shuffle, 3),
+        (latent_queries, 4),
+        (mixed_tokens, 0),
+        (reparameterized, 1),
         pytest.param(detector, 2, marks=needs_tensorflow),
         pytest.param(feature_pyramid, 3, marks=needs_tensorflow),
         pytest.param(pyramid_head, 4, marks=needs_tensorflow),
@@ -310,6 +348,15 @@ def test_network(network: Network, transposes: int) -> None:
     counts = Counter(node.op_type for node in converted.model.graph)
     assert counts["Transpose"] <= transposes
     assert not {"Gather", "Expand", "Cast"} & set(counts)
+
+
+def test_what_is_known_of_them_is_computed_before() -> None:
+    counts = [
+        Counter(node.op_type for node in check(randomize(f())).model.graph) for f in (latent_queries, mixed_tokens)
+    ]
+    assert counts[0]["MatMul"] == 5  # keys, values, scores, their sum, the output: queries are constants
+    assert counts[1]["MatMul"] + counts[1]["Conv"] == 4  # cosines and sines over both axes, of the real part alone
+    assert check(randomize(reparameterized())).report.operations["Conv"] == 2
 
 
 @needs_tensorflow

@@ -37,7 +37,7 @@ CASES = [
     case(lambda x: ops.dsplit(x, [1, 3]), (5, 4), "Split:1"),
     case(ops.fliplr, (5, 4), "Slice:1"),
     case(ops.flipud, (5, 4), "Slice:1"),
-    case(lambda x: ops.roll(x, 2, axis=1), (5, 4), "Concat:1,Slice:2"),
+    case(lambda x: ops.roll(x, 2, axis=1), (5, 4), "Concat:1,Split:1"),
     case(lambda x: ops.roll(x, (-1, 7), axis=(1, 2)), (5, 4)),
     case(lambda x: ops.roll(x, 2, axis=0), (5, 4)),
     case(lambda x: ops.roll(x, -7, axis=1), (None, 4)),
