@@ -53,7 +53,8 @@ class Case:
 class Judged:
     """``casts``, and with FP16 inputs and outputs; ``fp16``: products that compute in it, in words.
 
-    ``said``: why the graph is of no use, else empty; ``sqnr`` in dB at the worst output, ``agreement`` of decisions.
+    ``said``: why the graph is of no use, else empty; ``sqnr`` in dB at the worst output, ``agreement`` of decisions;
+    ``margin``: where they differ, how far apart FP32 has the two likeliest classes at most.
     """
 
     casts: int
@@ -62,6 +63,7 @@ class Judged:
     said: str
     sqnr: float = float("nan")
     agreement: float = float("nan")
+    margin: float = 0.0
 
 
 def main() -> None:
@@ -145,7 +147,14 @@ def _judged(kept: ir.Model, both: ir.Model | None, case: Case, exact: list[NDArr
     agreed = min((float((e.argmax(-1) == f.argmax(-1)).mean()) for e, f in decisions), default=float("nan"))
     worst = min(sqnr(f.astype(np.float64), e.astype(np.float64)) for e, f in zip(exact, found, strict=True))
     said = _refused(kept) if worst >= USEFUL else "wrong"
-    return dataclasses.replace(judged, said=said, sqnr=worst, agreement=agreed)
+    margin = max((_margin(e, f) for e, f in decisions), default=0.0)
+    return dataclasses.replace(judged, said=said, sqnr=worst, agreement=agreed, margin=margin)
+
+
+def _margin(exact: NDArray[Any], found: NDArray[Any]) -> float:
+    """The largest distance between the two likeliest classes where the decisions differ."""
+    best = np.sort(exact[exact.argmax(-1) != found.argmax(-1)], axis=-1)
+    return float((best[:, -1] - best[:, -2]).max(initial=0.0))
 
 
 def _outputs(model: ir.Model, inputs: Samples) -> list[NDArray[Any]]:
@@ -204,6 +213,19 @@ def _page(found: Mapping[str, Mapping[str, Judged | str]], pythons: Mapping[str,
         *(_row(name, tool, one) for name, tools in found.items() for tool, one in tools.items()),
         "",
         *(_compared(found, tool.name) for tool in FP16),
+        *_ties(found),
+    ]
+
+
+def _ties(found: Mapping[str, Mapping[str, Judged | str]]) -> list[str]:
+    """How close a call our decisions that differ are, on the graph with most of them."""
+    ours = {name: one for name, tools in found.items() if isinstance(one := tools["ours"], Judged)}
+    name, worst = min(ours.items(), key=lambda item: np.nan_to_num(item[1].agreement, nan=1.0))
+    if not worst.margin:
+        return []
+    return [
+        f"- Decisions that differ are ties: on {name}, with most of them, FP32 has the two likeliest classes of each "
+        f"within {worst.margin:.1e} of each other."
     ]
 
 
