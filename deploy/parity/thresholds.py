@@ -3,7 +3,7 @@
 fp32: relative <= max(1e-5, 10 x sensitivity). 1e-5 is 84 float32 roundings (2^-23) of the output's scale. A sum in
     another order changes a badly conditioned model by more: the sensitivity is Keras's own change under ±2e-7 changes
     of its input, and 10 times that is what Keras's own ONNX export needs too (measured on keras.applications; 5 times
-    was too tight for MobileNetV3).
+    was too tight for MobileNetV3). Of a model with quantizers it is how far a value between two steps may fall.
 fp16: relative <= max(1e-2, 10 x sensitivity). float16 keeps 11 bits: a rounding is 2^-11 = 4.9e-4 of a value, and 1e-2
     leaves room for some twenty of them in a row.
 bf16: relative <= max(8e-2, 10 x sensitivity). bfloat16 keeps 8 bits, three fewer than float16: eight times its bound.

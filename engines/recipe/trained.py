@@ -6,7 +6,8 @@ whole steps. Both are what an INT8 recipe says, so they go into it and out of th
    -127 or 127 steps, as the INT8 quantizer does. A quantized constant becomes the floating numbers it stands for.
 2. A scale holds behind what selects or moves elements, behind a Relu, and behind a Concat of equal scales.
 3. An asymmetric grid (0 to 255 steps, as TensorFlow's fake quantization gives a Relu) keeps its range: TensorRT takes
-   no zero point, so INT8 has half the steps for it. ONNX Runtime's unsigned kind keeps the very grid.
+   no zero point, so INT8 has half the steps for it. ONNX Runtime's unsigned kind keeps the very grid. One that begins
+   at 0 is a Relu too, which is written out where the value could be negative.
 4. Weights that lie on a grid keep its step, whatever made the grid (NVIDIA's and TensorFlow's quantizers, HGQ2).
 5. A layer whose input training did not quantize stays FP16: the network was not trained for more. So does one whose
    weights it left floating while it quantized those of others: TensorRT computes such a layer high as well. Where it
@@ -32,6 +33,7 @@ MOVES = frozenset({
     "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
 """Operations whose outputs are some of their input's elements."""
+_POSITIVE = frozenset({"Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus"})
 ON_GRID = 1e-3
 """How far from a whole number of steps a weight on a grid may be, in steps: FP32's rounding times 127 and a margin."""
 _STEPS = (np.dtype(np.int8), np.dtype(np.uint8))
@@ -159,6 +161,8 @@ def _take_out(model: ir.Model, node: ir.Node, found: Trained) -> None:
         step, offset, limits = float(scale.reshape(())), int(zero.reshape(())), np.iinfo(zero.dtype)
         value = _before_cut(value, step) if offset == 0 and zero.dtype == np.int8 else value
         low, high = step * (int(limits.min) - offset), step * (int(limits.max) - offset)
+        if low == 0 and not _never_negative(value):
+            value = _cut_at_zero(model, node, value)
         symmetric = offset - int(limits.min) in (127, 128)
         name = name_of(value)
         found.minimum[name], found.maximum[name] = low, high
@@ -174,6 +178,20 @@ def _take_out(model: ir.Model, node: ir.Node, found: Trained) -> None:
         output.replace_all_uses_with(source)
         model.graph.remove(reader, safe=True)
     model.graph.remove(node, safe=True)
+
+
+def _never_negative(value: ir.Value) -> bool:
+    maker = value.producer()
+    while maker is not None and maker.op_type in MOVES and maker.inputs[0] is not None:
+        maker = maker.inputs[0].producer()
+    return maker is not None and maker.op_type in _POSITIVE
+
+
+def _cut_at_zero(model: ir.Model, node: ir.Node, value: ir.Value) -> ir.Value:
+    """A Relu of what a quantizer reads."""
+    result = ir.val(f"{node.name}/cut", value.dtype, value.shape)
+    model.graph.insert_before(node, ir.node("Relu", [value], outputs=[result], name=f"{node.name}/cut"))
+    return result
 
 
 def _inverts(reader: ir.Node, scale: npt.NDArray[np.float32]) -> bool:

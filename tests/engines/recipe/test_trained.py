@@ -82,6 +82,18 @@ def test_a_build_needs_no_samples(written: onnx.ModelProto, tmp_path: Path) -> N
     assert "int8" in {layer.precision for layer in recipe.layers}
 
 
+def test_parity_allows_for_values_between_two_steps(tmp_path: Path) -> None:
+    """The first quantizer swallows what changes the input; half of what the second reads lies between its steps."""
+    g = Graph()
+    pair = [g.constant("scale", np.float32(0.02)), g.constant("zero", np.int8(0))]
+    x = g.node("DequantizeLinear", [g.node("QuantizeLinear", ["x", *pair], "q"), *pair], "dq")
+    x = g.node("QuantizeLinear", [g.node("Mul", [x, g.constant("half", np.float32(0.5))], "halved"), *pair], "q2")
+    graph = g.model({"x": ["batch", 64]}, [g.node("DequantizeLinear", [x, *pair], "y")])
+    samples = {"x": np.random.default_rng(0).normal(size=(8, 64)).astype(np.float32)}
+    bundle = engines.build(graph, tmp_path / "b", "fp32", "onnxruntime", sample=samples, quiet=True)
+    assert 0.01 < bundle.manifest.sensitivity["y"] < 0.03  # one step of outputs up to 1.3
+
+
 def test_fp8_has_no_scales_from_training(written: onnx.ModelProto, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="FP8 needs calibration data"):
         engines.build(written, tmp_path / "b", "fp8,int8", target="tensorrt-rtx", quiet=True)
@@ -168,6 +180,25 @@ def test_unsigned_steps_keep_their_range() -> None:
     (relu,) = (activation for activation in found.activations if activation.value == "relu")
     assert relu.scale == pytest.approx(0.02 * 255 / 127)
     assert (relu.minimum, relu.maximum) == pytest.approx((0.0, 0.02 * 255))
+
+
+def test_an_unsigned_grid_cuts_what_is_negative() -> None:
+    """Behind a Relu there is nothing to cut; before one, the quantizer was the cut."""
+    for name, cut in (("relu", []), ("scaled", ["q/cut"])):
+        g = Graph()
+        x = (
+            g.node("Relu", ["x"], "relu")
+            if name == "relu"
+            else g.node("Mul", ["x", g.constant("two", np.float32(2))], "scaled")
+        )
+        pair = [g.constant("scale", np.float32(0.02)), g.constant("zero", np.uint8(0))]
+        g.conv(
+            g.node("DequantizeLinear", [g.node("QuantizeLinear", [x, *pair], "q"), *pair], "dq"), "conv", (8, 8, 3, 3)
+        )
+        graph = load(g.model({"x": ["batch", 8, 5, 5]}, ["conv"]))
+        found = separate(graph)
+        assert [node.name for node in graph.graph if node.op_type == "Relu" and node.name != "relu"] == cut
+        assert list(found.step) == [*cut, *["relu"] * (not cut)]
 
 
 def test_every_step_of_a_grid_is_found() -> None:
