@@ -173,14 +173,17 @@ def rms_norm(g: Builder, op: Any, x: Tensor, scale: Operand | None = None) -> Te
 
 @lowers(nn.Moments)
 def moments(g: Builder, op: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean, and mean of squared deviations."""
-    axes, dtype = axes_of(op.axes, x.rank), g.out.dtype
+    """Mean, and mean of squared deviations; in half precision no larger than its largest number."""
+    axes, dtype, narrow = axes_of(op.axes, x.rank), g.out.dtype, x.dtype.itemsize == 2
     x = cast(g, x, _wide(x))
     mean = reduce(g, "ReduceMean", x, axes, keepdims=True)
     centred = elementwise(g, "Sub", x, mean)
     variance = reduce(g, "ReduceMean", elementwise(g, "Mul", centred, centred), axes, keepdims=op.keepdims)
     if not op.keepdims:
         mean = g.reshape(mean, tuple(size for axis, size in enumerate(x.shape) if axis not in axes))
+    if narrow:
+        bounds = [g.scalar(bound, mean) for bound in (-65504.0, 65504.0)]
+        mean, variance = (Tensor(g.op("Clip", y.value, *bounds), y.order) for y in (mean, variance))
     return cast(g, mean, dtype), cast(g, variance, dtype)
 
 

@@ -162,9 +162,15 @@ def size(op: Any, x: Any) -> Any:
     return math.prod(ops.shape(x)) + 0  # which makes a scalar of the graph of what is unknown
 
 
-@opens(knp.Linspace)
+@opens(knp.Linspace, own_dtype=True)  # Keras says floats of whole numbers
 def linspace(op: Any, start: Any, stop: Any) -> Any:
-    """The start plus index times step; the last one is stop itself where it is included."""
+    """The start plus index times step; the last one is stop itself where it is included.
+
+    Of a dtype of whole numbers both become such first, and what lies between is rounded down.
+    """
+    whole = op.dtype is not None and "int" in str(op.dtype)
+    if whole:
+        start, stop = (ops.cast(ops.cast(x, op.dtype), "float32") for x in (start, stop))
     start, stop = floats(start, stop)
     parts = op.num - 1 if op.endpoint else op.num
     step = ops.divide(ops.subtract(stop, start), float(max(parts, 1)))
@@ -174,8 +180,8 @@ def linspace(op: Any, start: Any, stop: Any) -> Any:
     rank = max(len(start.shape), len(stop.shape))
     zero = ops.multiply(step, 0.0)
     stacked = ops.stack([ops.add(v, zero) if len(v.shape) < rank else v for v in y], axis=op.axis)
-    if op.dtype and "int" in str(op.dtype):
-        stacked = ops.floor(stacked)
+    if op.dtype is not None:
+        stacked = ops.cast(ops.floor(stacked) if whole else stacked, op.dtype)
     return (stacked, step) if op.retstep else stacked
 
 

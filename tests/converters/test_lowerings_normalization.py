@@ -55,6 +55,7 @@ CASES = [
     case(lambda x: ops.normalize(x, order=3), (6, 4)),
     case(ops.normalize, (6, 4), "Div:1,Max:1,ReduceL2:1", dtype="float16"),
     case(lambda x: ops.moments(x, axes=[1]), (6, 4), "Mul:1,ReduceMean:2,Reshape:1,Sub:1"),
+    case(lambda x: ops.moments(x * 999.0, axes=[1]), (6, 4), dtype="float16"),  # a variance beyond float16
     case(lambda xs: ops.layer_normalization(xs[0], ops.mean(xs[1], axis=0), None), [(6, 4), (4,)]),
     case(lambda x: ops.batch_normalization(x, ops.mean(x, axis=(0, 1)), ops.var(x, axis=(0, 1)), axis=-1), (6, 4)),
     case(layers.UnitNormalization, (6, 4), "Div:1,Max:1,ReduceL2:1"),

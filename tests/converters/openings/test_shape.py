@@ -60,6 +60,7 @@ CASES = [
     case(lambda x: ops.full_like(x, True, dtype="bool"), (5,)),
     case(lambda x: x * ops.cast(ops.size(x), "float32"), (5,)),
     case(lambda x: ops.linspace(x, 2.0, 4), (5,)),
+    case(lambda x: ops.linspace(x * 9.0, x + 31.9, 5, dtype="int32"), (5,)),
     case(lambda xs: ops.linspace(xs[0], xs[1], 4, axis=-1, endpoint=False), TWO),
     case(lambda x: ops.logspace(x, x + 1.0, 3), (5,)),
     case(lambda x: ops.geomspace(ops.abs(x) + 0.1, 5.0, 3), (5,)),
