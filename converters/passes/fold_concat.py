@@ -1,6 +1,6 @@
 """Concatenations of concatenations, and a BatchNormalization behind one.
 
-1. A Concat whose only reader is a Concat over the same axis: its parts go straight into that one.
+1. A Concat that only Concats over the same axis read: its parts go straight into those.
 2. Concat over channels, then BatchNormalization, where every part is a convolution that nothing else reads: each part
    gets its share of the BatchNormalization, which then becomes part of the convolution's weights.
 3. Concat of Reshapes with size 1 in its axis, then a Transpose that moves this axis alone: the Reshapes put it where it
@@ -33,14 +33,17 @@ def _axis(node: ir.Node) -> int:
 
 
 def _flatten(graph: ir.Graph, inner: ir.Node) -> bool:
-    outer = only_consumer(inner.outputs[0])
-    if outer is None or outer.op_type != "Concat" or _axis(inner) != _axis(outer):
+    value = inner.outputs[0]
+    readers = list(dict.fromkeys(use.node for use in value.uses()))
+    if not readers or value.is_graph_output():
         return False
-    place = list(outer.inputs).index(inner.outputs[0])
-    parts = [*outer.inputs[:place], *inner.inputs, *outer.inputs[place + 1 :]]
-    outer.resize_inputs(len(parts))
-    for index, value in enumerate(parts):
-        outer.replace_input_with(index, value)
+    if any(x.op_type != "Concat" or x.graph is not graph or _axis(inner) != _axis(x) for x in readers):
+        return False
+    for outer in readers:
+        parts = [part for x in outer.inputs for part in (inner.inputs if x is value else [x])]
+        outer.resize_inputs(len(parts))
+        for index, part in enumerate(parts):
+            outer.replace_input_with(index, part)
     graph.remove(inner, safe=True)
     return True
 

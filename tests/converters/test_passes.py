@@ -9,6 +9,7 @@ import pytest
 from converters.passes import clean
 from converters.passes.fold_batch_norm import fold_batch_norm
 from converters.passes.fold_bias import fold_bias
+from converters.passes.fold_concat import fold_concat
 from converters.passes.fold_flatten import fold_flatten
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_reshape import fold_reshape
@@ -562,6 +563,14 @@ RULES = [
         "(float[B,T,4] x) => (float[M,2,2] y) { r = Reshape(x, a)  y = Reshape(r, b) }",
         {"a": integers(-1, 4), "b": integers(0, 2, 2)},
         "Reshape:1",
+    ),
+    Rule(
+        "a concatenation that two others read",
+        fold_concat,
+        "(float[B,2,4] x, float[B,3,4] z) => (float[B,7,4] y, float[B,10,4] u) "
+        "{ c = Concat<axis=1>(x, z)  y = Concat<axis=-2>(x, c)  u = Concat<axis=1>(c, c) }",
+        {},
+        "Concat:2",
     ),
     Rule(
         "two reshapes, whose zeros copy unknown sizes without a name",
