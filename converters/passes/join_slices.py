@@ -1,7 +1,8 @@
 """The parts of a value as one Split.
 
 1. Slices along one axis that together take all of it, each element once, are a Split.
-2. A Split of the first of the axes that a Reshape made of one: that one is split, and each part reshaped, which most
+2. A Slice or a Split of a Concat over the same axis is one of its parts, where it takes none apart from the next.
+3. A Split of the first of the axes that a Reshape made of one: that one is split, and each part reshaped, which most
    are anyway. Queries, keys and values that come from one product are.
 """
 
@@ -16,15 +17,15 @@ from converters.passes.rewriting import constant, initializer, only_consumer, pr
 
 
 def join_slices(graph: ir.Graph) -> bool:
-    """Applies both rules. Returns whether the graph changed."""
+    """Applies every rule. Returns whether the graph changed."""
     changed = False
     for node in list(graph):
         if node.graph is None:
             continue
         if node.op_type == "Slice":
-            changed |= _join(graph, node)
+            changed |= _of_part(graph, node) or _join(graph, node)
         elif node.op_type == "Split":
-            changed |= _before_reshape(graph, node)
+            changed |= _of_parts(graph, node) or _before_reshape(graph, node)
     return changed
 
 
@@ -56,6 +57,74 @@ def _join(graph: ir.Graph, node: ir.Node) -> bool:
         name = old.name
         graph.remove(part, safe=True)
         old.name, value.name = None, name
+    return True
+
+
+def _edges(value: ir.Value | None, axis: int) -> list[tuple[ir.Value, int, int]] | None:
+    """The parts of a Concat over an axis with their bounds; None for any other value and for unknown sizes."""
+    concat = producer(value, "Concat")
+    if concat is None or value is None or value.shape is None:
+        return None
+    if concat.attributes.get_int("axis") % len(value.shape) != axis:
+        return None
+    edges, end = [], 0
+    for part in concat.inputs:
+        size = part.shape[axis] if part is not None and part.shape is not None else None
+        if part is None or not isinstance(size, int):
+            return None
+        edges.append((part, end, end + size))
+        end += size
+    return edges
+
+
+def _of_part(graph: ir.Graph, node: ir.Node) -> bool:
+    """Rule 2 for a Slice."""
+    bounds = _bounds(node)
+    if bounds is None:
+        return False
+    axis, first, last = bounds
+    for part, start, end in _edges(node.inputs[0], axis) or ():
+        if not start <= first < last <= end:
+            continue
+        if (first, last) == (start, end):
+            node.outputs[0].replace_all_uses_with(part, replace_graph_outputs=True)
+            graph.remove(node, safe=True)
+            return True
+        node.replace_input_with(0, part)
+        for index, bound in ((1, first - start), (2, last - start), (3, axis)):
+            replace_constant(graph, node, index, np.asarray([bound], np.int64), f"{node.name}/bound")
+        return True
+    return False
+
+
+def _of_parts(graph: ir.Graph, split: ir.Node) -> bool:
+    """Rule 2 for a Split."""
+    shape, sizes = split.outputs[0].shape, constant(split.inputs[1]) if len(split.inputs) > 1 else None
+    if shape is None or sizes is None:
+        return False
+    axis = split.attributes.get_int("axis", 0) % len(shape)
+    edges = _edges(split.inputs[0], axis)
+    ends = np.cumsum(sizes).tolist()
+    if edges is None or not {end for _, _, end in edges} <= set(ends):
+        return False
+    starts = [0, *ends[:-1]]
+    for number, (part, start, end) in enumerate(edges):
+        places = [place for place, first in enumerate(starts) if start <= first < end]
+        values: list[ir.Value] = [part]
+        if len(places) > 1:
+            lengths = initializer(graph, sizes[places], f"{split.name}/split")
+            new = ir.node("Split", [part, lengths], {"axis": axis}, num_outputs=len(places), version=split.version)
+            new.name = f"{split.name}/{number}"
+            graph.insert_before(split, new)
+            values = list(new.outputs)
+        for place, value in zip(places, values, strict=True):
+            old = split.outputs[place]
+            if value is not part:
+                value.type, value.shape = old.type, old.shape
+            old.replace_all_uses_with(value, replace_graph_outputs=True)
+            if value is not part:
+                old.name, value.name = None, old.name
+    graph.remove(split, safe=True)
     return True
 
 

@@ -25,7 +25,6 @@ _UNARY = frozenset({
     "Abs", "Cast", "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
     "Neg", "Not", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh",
 })  # fmt: skip
-_OF_CONSTANTS = frozenset(("Concat", "Gather"))
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _arrays(node: ir.Node, operands: Sequence[Repeated], *, constants: bool) -> 
         return None if moved is None else [moved]
     if node.op_type in ("Conv", "ConvTranspose"):
         return _of_zeros(node, operands)
-    allowed = constants if node.op_type in _OF_CONSTANTS else _is_local(node, operands)
+    allowed = (constants and node.op_type == "Gather") or _is_local(node, operands)
     return _evaluated(node, [x.array for x in operands]) if allowed else None
 
 
@@ -127,6 +126,10 @@ def _is_local(node: ir.Node, operands: Sequence[Repeated]) -> bool:
     if kind in _REDUCTIONS:
         axes = operands[1].array.tolist() if len(operands) > 1 else list(node.attributes.get_ints("axes", range(rank)))
         return all(first.is_whole(axis) for axis in axes)
+    if kind == "Concat":
+        axis = node.attributes.get_int("axis", 0) % rank
+        shapes = {(*x.array.shape[:axis], *x.array.shape[axis + 1 :]) for x in operands}
+        return len(shapes) == 1 and all(x.is_whole(axis) for x in operands)
     if kind == "Split":
         return first.is_whole(node.attributes.get_int("axis", 0))
     if kind == "Slice":

@@ -107,6 +107,38 @@ RULES = [
         {"three": integers(0, 6, 3, 2, 4), "ones": integers(1, 1), "heads": integers(0, 6, 3, 4)},
         None,
     ),
+    Rule(
+        "a slice in one part of a concatenation",
+        join_slices,
+        "(float[B,3,5] x, float[B,4,5] z) => (float[B,2,5] y) "
+        "{ c = Concat<axis=1>(x, z)  y = Slice(c, four, six, one) }",
+        {"one": integers(1), "four": integers(4), "six": integers(6)},
+        "Slice:1",
+    ),
+    Rule(
+        "a slice of two parts of a concatenation",
+        join_slices,
+        "(float[B,3,5] x, float[B,4,5] z) => (float[B,2,5] y) "
+        "{ c = Concat<axis=1>(x, z)  y = Slice(c, two, four, one) }",
+        {"one": integers(1), "two": integers(2), "four": integers(4)},
+        None,
+    ),
+    Rule(
+        "parts of a concatenation",
+        join_slices,
+        "(float[B,3,5] x, float[B,4,5] z) => (float[B,3,5] y, float[B,1,5] u, float[B,3,5] v) "
+        "{ c = Concat<axis=1>(x, z)  a, u, d = Split<axis=1>(c, sizes)  y = Relu(a)  v = Relu(d) }",
+        {"sizes": integers(3, 1, 3)},
+        "Relu:2,Split:1",
+    ),
+    Rule(
+        "a split between the parts of a concatenation",
+        join_slices,
+        "(float[B,3,5] x, float[B,4,5] z) => (float[B,2,5] y, float[B,5,5] u) "
+        "{ c = Concat<axis=1>(x, z)  y, u = Split<axis=1>(c, sizes) }",
+        {"sizes": integers(2, 5)},
+        None,
+    ),
 ]
 
 

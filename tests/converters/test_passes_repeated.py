@@ -102,6 +102,13 @@ RULES = [
         "RNN:1",
     ),
     Rule(
+        "two of them joined",
+        fold_repeated,
+        f"(float[B,4,12] x) => (float[B,4,12] y) {{ {BATCH} d = Concat<axis=2>(c, c)  y = Mul(d, x) }}",
+        BY_FOUR,
+        "Mul:1",
+    ),
+    Rule(
         "constants alone",
         fold_repeated,
         "(float[B,4] x) => (float[B,4] y) { m = MatMul(v, w)  r = Relu(m)  y = Add(x, r) }",

@@ -179,6 +179,34 @@ def super_resolution() -> Any:
     return keras.Model(image, layers.Lambda(lambda t: tf.nn.depth_to_space(t, 2))(x))
 
 
+class _Priors(layers.Layer):
+    """The boxes and variances that a map's predictions are relative to, for each sample."""
+
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        rows = tf.constant([[[row / 10.0, 0.5, 0.2, 0.3, 0.1, 0.1] for row in range(16)]])
+        return tf.tile(rows, (tf.shape(x)[0], 1, 1))
+
+
+class _Corners(layers.Layer):
+    """Scores, and boxes by their corners, of scores, offsets and priors side by side."""
+
+    def call(self, y: Any) -> Any:
+        import tensorflow as tf
+
+        x, width = y[..., -8] * y[..., -2] * y[..., -4] + y[..., -6], tf.exp(y[..., -7] * y[..., -1]) * y[..., -3]
+        return tf.concat([y[..., :-8], tf.stack([x - width / 2.0, x + width / 2.0], axis=-1)], axis=-1)
+
+
+def priors() -> Any:
+    """A detector whose priors are joined to what it predicts, and taken from it again (Liu et al. 2016)."""
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same", activation="relu")(image)
+    scores, offsets = (layers.Reshape((16, n))(layers.Conv2D(n, 3, padding="same")(x)) for n in (3, 2))
+    return keras.Model(image, _Corners()(layers.Concatenate()([layers.Softmax()(scores), offsets, _Priors()(x)])))
+
+
 class _WeightedSum(layers.Layer):
     """Feature maps added by weights that sum to one, as in a bidirectional pyramid."""
 
@@ -338,6 +366,7 @@ def pixel_shuffle() -> Any:
         pytest.param(detector, 2, marks=needs_tensorflow),
         pytest.param(feature_pyramid, 3, marks=needs_tensorflow),
         pytest.param(pyramid_head, 4, marks=needs_tensorflow),
+        pytest.param(priors, 3, marks=needs_tensorflow),
         pytest.param(channel_shuffle, 5, marks=needs_tensorflow),
         pytest.param(super_resolution, 0, marks=needs_tensorflow),
     ],
