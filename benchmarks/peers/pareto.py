@@ -19,6 +19,7 @@ import onnx_ir as ir
 import engines
 from benchmarks.held_out import held_out, held_out_file
 from benchmarks.peers import MODELS, ours
+from benchmarks.peers.described import describe
 from benchmarks.peers.drawing import draw
 from benchmarks.peers.judge import Array, int8_layers, logits_of, outputs, sqnr
 from benchmarks.peers.tools import INT8, KEPT, run, versions
@@ -100,8 +101,10 @@ def _compared(name: str, pythons: Mapping[str, Path]) -> Compared:
     from examples.reference import reference
 
     entry, path = reference(name), KEPT / f"{name}.onnx"
-    model = load(convert_model(converters.load(entry.model())).model)
+    keras_model = converters.load(entry.model())
+    model = load(convert_model(keras_model).model)
     ir.save(model, path)
+    describe(keras_model, path.with_suffix(".keras.npz"))
     costs, inputs = _by_layer(model), {key: array[::EVERY] for key, array in held_out(name).items()}
     exact = outputs(model.clone(), inputs, logits_of(model))
     peers: dict[str, Spot | str] = {}
