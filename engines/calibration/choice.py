@@ -76,7 +76,10 @@ def choose(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Choice:
     values, samples = _values(model, recipe, ranges), _replayed(model, ranges)
     there = len(next(iter(ranges.replay.values()), ()))
     if there < ENOUGH or not values:
-        return Choice(method="auto", why=f"min-max: too few samples to compare with ({there})" if values else "")
+        return Choice(
+            method="auto",
+            why=f"min-max: only {there} sample{'s' * (there != 1)}, too few to compare with" if values else "",
+        )
     estimates = {name: _estimated(ranges, values, name) for name in ESTIMATORS}
     estimates[OUTPUT] = _raised(ranges, least_errors(model, recipe, ranges, values, samples))
     replay, count = Replay(model, recipe, samples), len(next(iter(samples.values())))
