@@ -2,7 +2,9 @@
 
 It stands in for NVIDIA's numerics off a GPU: products accumulate in FP32 and each operator's output is rounded to its
 type, overflowing to infinity where FP16 does. TensorRT fuses operators and rounds less often; the simulation errs on
-the strict side. INT8 layers multiply dequantized integers, exact in FP32 up to its 24 bits, as the integer kernels do.
+the strict side, but for an LSTM, GRU or RNN node: its outputs are rounded, not the state that it carries from step to
+step (a GRU in BF16 is a Scan, `engines.apply.recurrences`, and rounded at each). INT8 layers multiply dequantized
+integers, exact in FP32 up to its 24 bits, as the integer kernels do.
 """
 
 from __future__ import annotations
