@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from converters import layout
 from converters.inference import Known, infer
-from converters.kept_sizes import multiple
 from converters.layout import Order, Shape
+from converters.size_names import Product, product
 from deploy.errors import ConversionError
 
 Array = NDArray[Any]
@@ -199,9 +200,9 @@ class Builder:
         if same:  # the unknown sizes in their order
             names = iter(symbols)
             value.shape = ir.Shape([next(names) if size is None else size for size in target])
-        elif len(symbols) == target.count(None) == 1:
-            name = multiple(symbols[0].value, elements(tensor.shape), elements(target))
-            value.shape = ir.Shape([name if size is None else size for size in target])
+        elif target.count(None) == 1 and (total := product(dims)) is not None:
+            left = total.over(Product(Fraction(elements(target))))
+            value.shape = ir.Shape([left.size if size is None and left else size for size in target])
         return value
 
     def _move_ones(self, tensor: Tensor, target: Shape) -> ir.Value:

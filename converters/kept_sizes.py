@@ -10,6 +10,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from converters.size_names import multiple
+
 Dims = Sequence[int | ir.SymbolicDim]
 
 
@@ -25,15 +27,6 @@ def named(node: ir.Node, shape: ir.Shape) -> ir.Shape:
         if factor and not isinstance(size, int) and size.value is None and not isinstance(old, int):
             sizes[axis] = ir.SymbolicDim(multiple(old.value, factor))
     return ir.Shape(sizes)
-
-
-def multiple(name: str | None, times: int, parts: int = 1) -> str | None:
-    """The name of ``times / parts`` of an unknown size: ``batch*4``, and ``batch`` for a quarter of that."""
-    base, _, before = (name or "").partition("*")
-    product = int(before or 1) * times
-    if not base or product % parts:
-        return None
-    return base if product == parts else f"{base}*{product // parts}"
 
 
 def _constant(node: ir.Node, index: int) -> list[float] | None:

@@ -217,12 +217,12 @@ def symbolic_calls(
     These are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that the
     model's own graph is not written to; the ``functions`` by their names in `_places`; the backend functions that
     layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
-    when an argument is symbolic; `tf.*` functions, likewise; `custom_gradient`, which quantized layers are wrapped in;
-    what looks at a new operation's arguments to be able to save it, and what asks TensorFlow whether a symbolic value
-    is its own, since both are slow; the TensorFlow code that encodes categories where it can, which gives
-    way to Keras's own; the random draws of augmentations, which several make at inference too and never use; fake
-    quantization, which forgets arguments; ``==`` of a symbolic value, which Keras leaves to Python, so that it would be
-    False. Other threads meanwhile see Keras as it was.
+    when an argument is symbolic; `tf.*` functions and the operators of TensorFlow's values, likewise;
+    `custom_gradient`, which quantized layers are wrapped in; what looks at a new operation's arguments to be able to
+    save it, and what asks TensorFlow whether a symbolic value is its own, since both are slow; the TensorFlow code that
+    encodes categories where it can, which gives way to Keras's own; the random draws of augmentations, which several
+    make at inference too and never use; fake quantization, which forgets arguments; ``==`` of a symbolic value, which
+    Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         replace = _replacing(undo)
@@ -246,6 +246,9 @@ def symbolic_calls(
             replace(variable, name, _no_write)
         for cls in (keras.Variable, *tensorflow_functions.indexed()):
             replace(cls, "__getitem__", _indexed(cls.__getitem__))
+        for cls in tensorflow_functions.indexed():
+            for name, public in tensorflow_functions.OPERATORS.items():
+                replace(cls, name, redirect("", getattr(cls, name), public))
         replace(backend.core, "custom_gradient", _without_gradient)
         replace(Operation, "__new__", _unsaved(Operation.__new__))
         for place in (backend, backend.core):

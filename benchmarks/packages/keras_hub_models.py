@@ -152,7 +152,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "VGGBackbone": {
         "stackwise_num_repeats": [2, 3, 3],
         "stackwise_num_filters": [8, 64, 64],
-        "image_shape": (32, 32, 3),
+        "image_shape": (64, 64, 3),
     },
     "VideoPrismBackbone": {
         "image_shape": (28, 28, 3),
@@ -688,7 +688,18 @@ def _blip2() -> Any:
 
     sizes = {"num_layers": 2, "num_heads": 2}
     vision = _models().BLIP2VisionEncoder(
-        image_size=32, patch_size=4, hidden_dim=16, intermediate_dim=32, use_class_token=True, **sizes
+        image_size=32,
+        patch_size=4,
+        hidden_dim=16,
+        intermediate_dim=32,
+        use_patch_bias=True,
+        use_class_token=True,
+        use_mha_bias=True,
+        use_mlp_bias=True,
+        dropout_rate=0.0,
+        layer_norm_epsilon=1e-6,
+        initializer_range=0.02,
+        **sizes,
     )
     former = BLIP2QFormer(num_query_tokens=2, hidden_dim=16, intermediate_dim=32, vision_dim=16, **sizes)
     language = BLIP2CustomOPT(

@@ -16,6 +16,7 @@ from converters.keras_internals import image
 from converters.lowerings.broadcasting import cast, unary
 from converters.lowerings.convolution import channel_axis
 from converters.registry import lowers
+from converters.tensorflow_adapters.corner_resize import CornerResize
 from deploy.errors import ConversionError
 
 _NEAREST: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -47,6 +48,12 @@ def resize(g: Builder, op: Any, images: Tensor) -> Tensor:
         y = Tensor(g.op("Clip", unary(g, "Round", y).value, g.scalar(info.min, y), g.scalar(info.max, y)), y.order)
     y = cast(g, y, dtype)
     return y if rank == 4 else g.reshape(y, y.shape[1:])
+
+
+@lowers(CornerResize)
+def corner_resize(g: Builder, op: CornerResize, images: Tensor) -> Tensor:
+    x = cast(g, g.arrange(images, layout.channels_first(4, 3)), "float32")
+    return linear(g, x, *_to_size(g, x, op.size), mode="align_corners" if op.aligned else "asymmetric")
 
 
 def _has_open_sizes(layer: Any, x: Any) -> bool:
@@ -102,23 +109,24 @@ def _to_aspect_ratio(g: Builder, op: Any, x: Tensor, size: tuple[int, int]) -> T
 
 
 def _interpolated(g: Builder, x: Tensor, size: tuple[int, int], op: Any) -> Tensor:
-    known = [s for s in layout.physical(x.shape, x.order)[2:] if s is not None]
     if op.interpolation == "bilinear" and not op.antialias:
-        scales: Any = None
-        sizes: Any = None
-        if len(known) == 2:
-            scales = np.asarray([1, 1, *(_factor(a, b) for a, b in zip(known, size, strict=True))], np.float32)
-        else:
-            sizes = g.op("Concat", g.op("Shape", x.value, start=0, end=2), np.asarray(size, np.int64), axis=0)
-        return linear(g, x, scales, sizes)
+        return linear(g, x, *_to_size(g, x, size))
     height, width = (weights(a, b, op.interpolation, op.antialias) for a, b in zip(_sizes(g, x), size, strict=True))
     value = g.op("MatMul", g.constant(height.astype(x.dtype), "height"), x.value)
     return Tensor(g.op("MatMul", value, g.constant(width.T.astype(x.dtype), "width")), x.order)
 
 
-def linear(g: Builder, x: Tensor, scales: Array | None, sizes: ir.Value | None) -> Tensor:
+def _to_size(g: Builder, x: Tensor, size: tuple[int, int]) -> tuple[Array | None, ir.Value | None]:
+    """The scales of a Resize where height and width are known, else the sizes."""
+    known = [s for s in layout.physical(x.shape, x.order)[2:] if s is not None]
+    if len(known) == 2:
+        return np.asarray([1, 1, *(_factor(a, b) for a, b in zip(known, size, strict=True))], np.float32), None
+    return None, g.op("Concat", g.op("Shape", x.value, start=0, end=2), np.asarray(size, np.int64), axis=0)
+
+
+def linear(g: Builder, x: Tensor, scales: Array | None, sizes: ir.Value | None, mode: str = "half_pixel") -> Tensor:
     """A value in the order of convolutions, bilinearly resized by ``scales`` or to ``sizes`` of all of its axes."""
-    value = g.op("Resize", x.value, None, scales, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+    value: ir.Value = g.op("Resize", x.value, None, scales, sizes, mode="linear", coordinate_transformation_mode=mode)
     return Tensor(value, x.order)
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from converters import layout
-from converters.builder import Builder, Tensor, elements
+from converters.builder import Builder, Tensor
 from converters.lowerings.broadcasting import Operand, as_tensor, cast
 from converters.lowerings.resizing import linear
 from converters.registry import lowers
-from converters.tracing.sizes import Alike, Cut, Into, Part, Range, ResizeTo
+from converters.size_names import Product, multiple, product
+from converters.tracing.sizes import Alike, Bounds, Cut, Into, Part, Range, ResizeTo
 from converters.tracing.unknown_sizes import SizeOf
 from deploy.errors import ConversionError
 
@@ -27,18 +33,30 @@ def size_of(g: Builder, op: SizeOf, x: Tensor) -> Tensor:
 
 
 @lowers(Range)
-def arange(g: Builder, op: Range, start: Operand, stop: Operand, step: Operand) -> Tensor:
-    bounds = [cast(g, as_tensor(g, x, op.dtype), op.dtype).value for x in (start, stop, step)]
+def arange(g: Builder, op: Range, *given: Operand) -> Tensor:
+    bounds = [cast(g, as_tensor(g, x, op.dtype), op.dtype).value for x in given[:3]]
     value: ir.Value = g.op("Range", *bounds)
+    if op.length is not None:
+        value.shape = ir.Shape([_symbol(op.length, given)])
     return Tensor(value, (0,))
 
 
 @lowers(Cut)
 def cut(g: Builder, op: Cut, x: Operand, *tensors: Tensor) -> Tensor:
+    """From the start to a size of the same name as the axis's own is the whole axis."""
     tensor = as_tensor(g, x)
-    starts = [0 if bounds.start is None else bounds.start for bounds in op.bounds]
-    stops = [_END if bounds.stop is None else bounds.stop for bounds in op.bounds]
-    axes = np.asarray([tensor.axis(bounds.axis) for bounds in op.bounds], np.int64)
+
+    def is_whole(bounds: Bounds) -> bool:
+        own = tensor.dims[tensor.axis(bounds.axis)]
+        name = _symbol(bounds.stop, tensors) if isinstance(bounds.stop, Part) and not bounds.start else None
+        return name is not None and not isinstance(own, int) and own.value == name
+
+    given = [bounds for bounds in op.bounds if not is_whole(bounds)]
+    if not given:
+        return tensor
+    starts = [0 if bounds.start is None else bounds.start for bounds in given]
+    stops = [_END if bounds.stop is None else bounds.stop for bounds in given]
+    axes = np.asarray([tensor.axis(bounds.axis) for bounds in given], np.int64)
     value: ir.Value = g.op("Slice", tensor.value, _shape(g, starts, tensors), _shape(g, stops, tensors), axes)
     value.shape = ir.Shape([None if place in axes else size for place, size in enumerate(tensor.dims)])
     return Tensor(value, tensor.order)
@@ -71,7 +89,9 @@ def into(g: Builder, op: Into, x: Operand, *tensors: Tensor) -> Tensor:
     own = [tensor.dims[tensor.axis(axis)] for axis in range(rank)]
     if op.kind == "tile" and any(part != 1 != size for part, size in zip(op.shape, own, strict=True)):
         tensor = g.identity(tensor)
-        return Tensor(g.op("Tile", tensor.value, _shape(g, op.shape, tensors)), tensor.order)
+        value: ir.Value = g.op("Tile", tensor.value, _shape(g, op.shape, tensors))
+        value.shape = ir.Shape([_tiled(part, size, tensors) for part, size in zip(op.shape, own, strict=True)])
+        return Tensor(value, tensor.order)
     parts = [1 if _same(part, own[axis], tensors) else part for axis, part in enumerate(op.shape)]
     if all(isinstance(part, int) for part in parts):
         target = np.asarray([parts[axis] for axis in tensor.order], np.int64)
@@ -88,7 +108,15 @@ def resize_to(g: Builder, op: ResizeTo, images: Tensor, *tensors: Tensor) -> Ten
     return y
 
 
-def _expand(g: Builder, x: Tensor, parts: list[Any], tensors: tuple[Tensor, ...]) -> Tensor:
+def _tiled(part: int | Part, own: Any, tensors: Sequence[Any]) -> Any:
+    """The size of an axis of ``own`` elements that is repeated: a number, a name, or None."""
+    if isinstance(part, Part):
+        name = _symbol(part, tensors)
+        return multiple(name, own, 1) if isinstance(own, int) else None
+    return own * part if isinstance(own, int) else multiple(own.value, part, 1)
+
+
+def _expand(g: Builder, x: Tensor, parts: Sequence[Any], tensors: tuple[Tensor, ...]) -> Tensor:
     value: ir.Value = g.op("Expand", x.value, _shape(g, parts, tensors))
     dims = [_dim(part, own, tensors) for part, own in zip(parts, x.dims, strict=True)]
     value.shape = ir.Shape(dims)
@@ -96,39 +124,56 @@ def _expand(g: Builder, x: Tensor, parts: list[Any], tensors: tuple[Tensor, ...]
 
 
 def _reshape(g: Builder, op: Into, x: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
+    """By numbers alone where the names tell that the result's unknown sizes are the tensor's own, or its one a multiple
+    of the tensor's one (``batch`` of ``batch*4`` windows).
+    """
     expected = tuple(g.out.shape)
-    if _keeps_its_own(op, x, expected, tensors):
-        return g.reshape(x, expected)
-    if -1 in op.shape and expected[op.shape.index(-1)] is not None:
+    own = [x.dims[x.axis(axis)] for axis in range(x.rank)]
+    given = [_product(part, tensors) for part in op.shape if part != -1]
+    total, others = product(own), _all(given)
+    left = total.over(others) if total is not None and others is not None else None
+    rest = left.size if left is not None else None
+    _check_rest(g, op, x, rest)
+    wanted = iter(given)
+    named = [rest if part == -1 else _named(next(wanted)) for part in op.shape]
+    sizes = [size if name is None else name for name, size in zip(named, expected, strict=True)]
+    shape = tuple(size if isinstance(size, int) else None for size in sizes)
+    unknown = [size for size in sizes if not isinstance(size, int)]
+    symbols = [size.value for size in own if not isinstance(size, int)]
+    as_before = len(unknown) == len(symbols) == 1 and total is not None and total == product(sizes)
+    if None not in unknown and (unknown == symbols or as_before):
+        return g.reshape(x, shape)
+    x = g.identity(x)
+    parts: list[Any] = [
+        size if part == -1 and isinstance(size, int) else part for part, size in zip(op.shape, sizes, strict=True)
+    ]
+    if -1 not in parts:  # one of the unknown sizes is what remains: the first, mostly the batch
+        parts[next(i for i, part in enumerate(parts) if isinstance(part, Part))] = -1
+    value: ir.Value = g.op("Reshape", x.value, _shape(g, parts, tensors))
+    value.shape = ir.Shape(sizes)
+    return Tensor(value, layout.identity(len(expected)))
+
+
+def _check_rest(g: Builder, op: Into, x: Tensor, rest: int | str | None) -> None:
+    """Raises where a -1 was taken for a number, since the unknown sizes seemed the tensor's own, and may be another."""
+    expected = tuple(g.out.shape)
+    place = op.shape.index(-1) if -1 in op.shape else None
+    if place is not None and expected[place] is not None and rest != expected[place]:
         raise ConversionError(
             "a reshape keeps a size that may not be the tensor's own",
             where=g.where,
             found=f"{x.shape} to {expected}",
             fix="give the input's sizes with --shapes",
         )
-    x = g.identity(x)
-    parts: list[Any] = list(op.shape)
-    if -1 not in parts:  # one of the unknown sizes is what remains: the first, mostly the batch
-        parts[next(i for i, part in enumerate(parts) if isinstance(part, Part))] = -1
-    value: ir.Value = g.op("Reshape", x.value, _shape(g, parts, tensors))
-    names = [_dim(part, size, tensors) for part, size in zip(op.shape, expected, strict=True)]
-    value.shape = ir.Shape([name if size is None else size for name, size in zip(names, expected, strict=True)])
-    return Tensor(value, layout.identity(len(expected)))
 
 
-def _keeps_its_own(op: Into, x: Tensor, expected: layout.Shape, tensors: tuple[Tensor, ...]) -> bool:
-    """Whether the unknown sizes of a reshape's result are those of the tensor, in their order, by name."""
-    sizes = [x.dims[x.axis(axis)] for axis in range(x.rank)]
-    own = [size.value for size in sizes if not isinstance(size, int)]
-    wanted = [
-        _symbol(part, tensors) if isinstance(part, Part) else "" if part == -1 else None
-        for part, size in zip(op.shape, expected, strict=True)
-        if size is None
-    ]
-    if "" in wanted and elements(x.shape) == elements(expected):  # the -1 is what the others leave
-        left = [name for name in own if name not in wanted]
-        wanted[wanted.index("")] = left[0] if len(left) == 1 else None
-    return None not in wanted and wanted == own
+def _all(factors: Sequence[Product | None]) -> Product | None:
+    found = [factor for factor in factors if factor is not None]
+    return functools.reduce(operator.mul, found, Product(Fraction(1))) if len(found) == len(factors) else None
+
+
+def _named(factor: Product | None) -> int | str | None:
+    return None if factor is None else factor.size
 
 
 def _shape(g: Builder, parts: Any, tensors: tuple[Tensor, ...]) -> ir.Value:
@@ -164,25 +209,49 @@ def _shape(g: Builder, parts: Any, tensors: tuple[Tensor, ...]) -> ir.Value:
     return value
 
 
-def _size(g: Builder, x: Tensor, axis: int, times: int) -> ir.Value:
-    """``times`` the size of a logical axis, as an int64 vector of one."""
+def _size(g: Builder, x: Tensor, axis: int, times: int | Fraction) -> ir.Value:
+    """``times`` the size of a logical axis, rounded down, as an int64 vector of one.
+
+    Read from an input of the graph where the size has the name of one of its own, so that all layers read it alike.
+    """
     known = x.shape[axis]
     if known is not None:
-        return g.constant(np.asarray([known * times], np.int64))
-    place = x.axis(axis)
-    value: ir.Value = g.op("Shape", x.value, start=place, end=place + 1)
-    return value if times == 1 else g.op("Mul", value, np.asarray([times], np.int64))
+        return g.constant(np.asarray([math.floor(known * times)], np.int64))
+    value, place = x.value, x.axis(axis)
+    named = product([x.dims[place]])
+    found = _input_of(g, named.names[0]) if named is not None and len(named.names) == 1 else None
+    if named is not None and found is not None:
+        (value, place), times = found, named.times * times
+    size: ir.Value = g.op("Shape", value, start=place, end=place + 1)
+    if times.numerator != 1:
+        size = g.op("Mul", size, np.asarray([times.numerator], np.int64))
+    return size if times.denominator == 1 else g.op("Div", size, np.asarray([times.denominator], np.int64))
 
 
-def _symbol(part: Part, tensors: tuple[Tensor, ...]) -> str | None:
-    """The name of a part's size as a value's shape has it, or None where it has none."""
+def _input_of(g: Builder, name: str) -> tuple[ir.Value, int] | None:
+    """The graph's first input with a size of that name, and its place there."""
+    for value in g.root.inputs:
+        for place, size in enumerate(value.shape or ()):
+            if not isinstance(size, int) and size.value == name:
+                return value, place
+    return None
+
+
+def _product(part: int | Part, tensors: Sequence[Any]) -> Product | None:
+    """A size by numbers and names, or None where it has no name."""
+    if isinstance(part, int):
+        return Product(Fraction(part))
     if part.axis is None:
         return None
     tensor = tensors[part.index]
-    dim = tensor.dims[tensor.axis(part.axis)]
-    if isinstance(dim, int) or dim.value is None or (part.times != 1 and "*" in dim.value):
-        return None
-    return dim.value if part.times == 1 else f"{dim.value}*{part.times}"
+    size = product([tensor.dims[tensor.axis(part.axis)]])
+    return size if size is None else size * Product(Fraction(part.times))
+
+
+def _symbol(part: Part, tensors: Sequence[Any]) -> str | None:
+    """The name of a part's size as a value's shape has it, or None where it has none."""
+    size = _named(_product(part, tensors))
+    return size if isinstance(size, str) else None
 
 
 def _same(part: int | Part, own: Any, tensors: tuple[Tensor, ...]) -> bool:

@@ -27,6 +27,7 @@ from converters.passes.fold_flatten import fold_flatten
 from converters.passes.fold_hard_sigmoid import fold_hard_sigmoid
 from converters.passes.fold_keepdims import fold_keepdims
 from converters.passes.fold_norm import fold_norm
+from converters.passes.fold_ones import fold_ones
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_pool import fold_pool
 from converters.passes.fold_repeated import fold_repeated
@@ -50,6 +51,7 @@ Pass = Callable[[ir.Graph], bool]
 PASSES: tuple[Pass, ...] = (
     fold_repeated,
     fold_reshape,
+    fold_ones,
     fold_hard_sigmoid,
     fold_softmax,
     fold_norm,

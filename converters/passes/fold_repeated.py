@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from converters.passes.repeated import BROADCASTING, MOST, Repeated, computed, joined, repeated
 from converters.passes.rewriting import Array, constant, initializer, replace_node, same_size
+from converters.size_names import product
 
 _FINITE = frozenset(("HardSigmoid", "Sigmoid", "Softmax", "Softsign", "Tanh"))
 _RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
@@ -73,7 +74,11 @@ class _Folding:
 
     def _has_sizes(self, value: Repeated) -> bool:
         """Whether it can be repeated where it must be."""
-        return all(isinstance(size, int) or str(size.value).partition("*")[0] in self.sizes for size in value.dims)
+        sizes = [product([size]) for size in value.dims]
+        return all(
+            size is not None and len(size.names) < 2 and all(name in self.sizes for name in size.names)
+            for size in sizes
+        )
 
     def _product(self, node: ir.Node) -> list[Repeated] | None:
         """Rule 3."""
@@ -201,12 +206,13 @@ class _Folding:
         return pieces[0] if len(pieces) == 1 else self._node(node, "Concat", pieces, len(value.dims), axis=0)
 
     def _size(self, node: ir.Node, size: ir.SymbolicDim) -> ir.Value:
-        base, _, times = (size.value or "").partition("*")
-        source, axis = self.sizes[base]
+        whole = product([size])
+        assert whole is not None
+        source, axis = self.sizes[whole.names[0]]
         value = self._node(node, "Shape", [source], 1, start=axis, end=axis + 1)
-        if not times:
+        if whole.times == 1:
             return value
-        factor = initializer(self.graph, np.asarray([int(times)], np.int64), f"{node.name}/factor")
+        factor = initializer(self.graph, np.asarray([int(whole.times)], np.int64), f"{node.name}/factor")
         return self._node(node, "Mul", [value, factor], 1)
 
     def _node(self, before: ir.Node, op_type: str, inputs: list[ir.Value], length: int, **attributes: int) -> ir.Value:

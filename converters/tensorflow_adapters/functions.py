@@ -6,6 +6,7 @@ only those are listed that look at what a KerasTensor has not; the others are wr
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ from converters.tensorflow_adapters import (
     Adapter,
     arithmetic,
     control,
+    corner_resize,
     images,
     keras_backend,
     neural,
@@ -302,6 +304,11 @@ _DEBUGGING: dict[str, Adapter] = {
         )
     },
 }  # fmt: skip
+_IMAGE_1: dict[str, Adapter] = {
+    "resize": corner_resize.resize,
+    "resize_bilinear": corner_resize.resize_bilinear,
+    "resize_images": corner_resize.resize,
+}
 _QUANTIZATION: dict[str, Adapter] = {
     "fake_quant_with_min_max_args": quantization.fake_quant,
     "fake_quant_with_min_max_vars": quantization.fake_quant,
@@ -338,6 +345,7 @@ _TABLES = {
     "math": _MATH,
     "linalg": _LINALG,
     "image": _IMAGE,
+    "compat.v1.image": _IMAGE_1,
     "debugging": _DEBUGGING,
     "quantization": _QUANTIZATION,
     "signal": _SIGNAL,
@@ -364,6 +372,25 @@ def indexed() -> list[type]:
     return [Tensor, BaseResourceVariable]
 
 
+OPERATORS: dict[str, Adapter] = {
+    "__add__": ops.add,
+    "__and__": ops.logical_and,
+    "__floordiv__": ops.floor_divide,
+    "__ge__": ops.greater_equal,
+    "__gt__": ops.greater,
+    "__le__": ops.less_equal,
+    "__lt__": ops.less,
+    "__matmul__": ops.matmul,
+    "__mod__": ops.mod,
+    "__mul__": ops.multiply,
+    "__or__": ops.logical_or,
+    "__pow__": ops.power,
+    "__sub__": ops.subtract,
+    "__truediv__": ops.true_divide,
+}
+"""What an operator of a TensorFlow value is, where the other operand is symbolic; of its own it is an error."""
+
+
 def adapter(name: str) -> Adapter | None:
     """The adapter of a function by its name after ``tf.``, whether TensorFlow is there or not."""
     place, _, function = name.rpartition(".")
@@ -376,7 +403,7 @@ def redirections() -> list[tuple[Any, str, Adapter]]:
     if tf is None:
         return []
     tables: list[tuple[Any, dict[str, Adapter]]] = [
-        (getattr(tf, place) if place else tf, table) for place, table in _TABLES.items()
+        (operator.attrgetter(place)(tf) if place else tf, table) for place, table in _TABLES.items()
     ]
     backend = sys.modules.get("keras._tf_keras.keras.backend")  # tf.keras.backend, where something has looked at it
     if backend is not None:

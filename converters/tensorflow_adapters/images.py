@@ -34,7 +34,7 @@ def resize(
 def _times(images: Any, axis: int, size: Any) -> int | None:
     """How many times the unknown size of an axis of the images a size is; None where it is anything else."""
     own = isinstance(size, Size) and size.tensor is images and size.axis == axis % len(images.shape)
-    return size.times if own else None
+    return size.times if own and isinstance(size.times, int) else None
 
 
 def image(function: Adapter) -> Adapter:

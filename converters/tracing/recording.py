@@ -16,6 +16,7 @@ from keras.layers import Layer
 
 from converters import keras_internals
 from converters.registry import has_own_dtype, refusal_of, why_unknown
+from converters.tracing.origins import Origins
 from deploy.errors import ConversionError
 
 TOO_MANY = 2**31
@@ -94,6 +95,7 @@ class Recorder:
     rule_of: Callable[..., Rule | None]
     calls: list[Call] = field(default_factory=list)
     layers: list[LayerCall] = field(default_factory=list)
+    origins: Origins = field(default_factory=Origins)
     scope: list[str] = field(default_factory=list)
     unknown: Any = None  # the operation that nothing lowers, until the layer around it is recorded
     fatal: ConversionError | None = None  # what no other way of converting the layer could mend
@@ -149,6 +151,7 @@ class Recorder:
         """Adds a call of an operation that is not Keras's, with the outputs it gives."""
         captured = tree.map_structure(self._capture, args)
         self.calls.append(Call(operation, captured, {}, outputs, self.path, bodies=tuple(bodies)))
+        self._carry(operation, args, outputs)
         return outputs
 
     def plain(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -231,7 +234,12 @@ class Recorder:
         given = tree.map_structure(self._capture, (tuple(args), kwargs))
         outputs = self._spec(operation, args, kwargs, why)
         self.calls.append(Call(operation, given[0], given[1], outputs, self.path, why, unknown))
+        self._carry(operation, (args, kwargs), outputs)
         return outputs
+
+    def _carry(self, operation: Any, given: Any, outputs: Any) -> None:
+        reshaped = isinstance(operation, keras_internals.numpy.Reshape) or getattr(operation, "kind", "") == "reshape"
+        self.origins.carry(tree.flatten(given), tree.flatten(outputs), reshaped=reshaped)
 
     def _capture(self, value: Any) -> Any:
         """An argument as a call keeps it. Raises ConversionError for a constant that no graph can hold."""

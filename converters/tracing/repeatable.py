@@ -6,6 +6,7 @@ variable that Keras knows, so a model with code that isn't Keras's is traced twi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def first_difference(first: Sequence[Call], second: Sequence[Call]) -> str | Non
 
 def _difference(a: Call, b: Call, numbers: list[dict[int, int]]) -> str | None:
     name = type(a.operation).__name__
-    if type(a.operation) is not type(b.operation) or a.path != b.path:
+    if type(a.operation) is not type(b.operation) or _unnumbered(a.path) != _unnumbered(b.path):
         return f"{name}, then {type(b.operation).__name__}"
     if not _same((a.args, a.kwargs, _settings(a)), (b.args, b.kwargs, _settings(b)), numbers):
         return f"{name} on other constants, or on a value kept from an earlier call"
@@ -56,6 +57,11 @@ def _difference(a: Call, b: Call, numbers: list[dict[int, int]]) -> str | None:
     for side, outputs in zip(numbers, (a.outputs, b.outputs), strict=True):
         _number(side, tree.flatten(outputs))
     return None
+
+
+def _unnumbered(path: str) -> str:
+    """A path without the numbers that Keras gives: a layer that is made in a call has another one in each."""
+    return re.sub(r"_\d+(?=/|$)", "", path)
 
 
 def _settings(call: Call) -> dict[str, Any]:

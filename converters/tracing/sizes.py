@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import keras
@@ -25,7 +26,7 @@ class Part:
 
     index: int
     axis: int | None
-    times: int = 1
+    times: int | Fraction = 1
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Range:
-    """``arange(start, stop, step)`` with scalars of the graph, of a dtype."""
+    """``arange(start, stop, step)`` with scalars of the graph, of a dtype; ``length``: where it is known by name."""
 
     dtype: str
+    length: Part | None = None
     name = "arange"
 
 
@@ -104,7 +106,7 @@ def reshape(recorder: Recorder, operation: Any, x: Any) -> Any:
         return ops.reshape(x, tuple(-1 if i in unknown else int(size) for i, size in enumerate(target)))
     known = list(target)
     if has_rest and len(unknown) == len([s for s in x.shape if s is None]):
-        known[[_is_rest(size) for size in target].index(True)] = _remaining(x.shape, target)
+        known[[_is_rest(size) for size in target].index(True)] = _remaining(recorder, x, target)
     sizes = [int(s) if isinstance(s, int | np.integer) and s != -1 else None for s in known]
     return _into(recorder, "reshape", x, target, sizes)
 
@@ -114,12 +116,19 @@ def _is_rest(size: Any) -> bool:
     return isinstance(size, int | np.integer) and size == -1
 
 
-def _remaining(old: Sequence[int | None], target: Sequence[Any]) -> int:
+def _remaining(recorder: Recorder, x: Any, target: Sequence[Any]) -> int:
     """The -1 of a reshape whose unknown sizes are those of the tensor; the lowering checks that they are."""
-    total = math.prod(1 if size is None else size for size in old)
-    given = [size for size in target if not _is_rest(size)]
-    rest = math.prod(size if isinstance(size, int) else getattr(size, "times", 1) for size in given)
-    return total // rest if rest and total % rest == 0 else -1
+    total = Fraction(math.prod(1 if size is None else size for size in x.shape))
+    root, own = recorder.origins.of(x)
+    rest = Fraction(1)
+    for size in target:
+        if isinstance(size, Size):
+            origin, times = recorder.origins.of(size.tensor)
+            rest *= times * size.times / own if origin == root else size.times
+        elif isinstance(size, int | np.integer) and size != -1:
+            rest *= int(size)
+    left = total / rest if rest else Fraction(1, 2)
+    return int(left) if left.denominator == 1 else -1
 
 
 def broadcast_to(recorder: Recorder, x: Any, target: Any) -> Any:
@@ -247,6 +256,9 @@ def arange(recorder: Recorder, start: Any, stop: Any = None, step: Any = None, d
     step = 1 if step is None else step
     dtype = "int32" if dtype is None else keras.backend.standardize_dtype(dtype)
     values = tuple(x if isinstance(x, int | np.integer) else ops.cast(number(x), dtype) for x in (start, stop, step))
+    if isinstance(stop, Size) and isinstance(start, int) and isinstance(step, int) and (start, step) == (0, 1):
+        length = Part(3, stop.axis, stop.times)
+        return recorder.record(Range(dtype, length), (*values, stop.tensor), KerasTensor((None,), dtype))
     return recorder.record(Range(dtype), values, KerasTensor((None,), dtype))
 
 

@@ -11,6 +11,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,18 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SizeOf:
-    """``times`` the size of an axis of a tensor, as an int32 scalar."""
+    """``times`` the size of an axis of a tensor, rounded down, as an int32 scalar."""
 
     axis: int
-    times: int
+    times: int | Fraction
     name = "shape"
 
 
 class Size:
-    """``times`` the unknown size of one axis of a symbolic tensor."""
+    """``times`` the unknown size of one axis of a symbolic tensor, rounded down."""
 
-    def __init__(self, recorder: Recorder, tensor: KerasTensor, axis: int, times: int = 1) -> None:
-        self.recorder, self.tensor, self.axis, self.times = recorder, tensor, axis, times
+    def __init__(self, recorder: Recorder, tensor: KerasTensor, axis: int, times: int | Fraction = 1) -> None:
+        self.recorder, self.tensor, self.axis = recorder, tensor, axis
+        self.times = times if times != int(times) else int(times)
 
     def value(self) -> KerasTensor:
         """The size as an int32 scalar that the graph computes."""
@@ -43,16 +45,19 @@ class Size:
         return self.recorder.record(SizeOf(self.axis, self.times), (self.tensor,), output)
 
     def __mul__(self, other: Any) -> Any:
-        if isinstance(other, int | np.integer):
+        if isinstance(other, int | np.integer) and other >= 0 and isinstance(self.times, int):
             return Size(self.recorder, self.tensor, self.axis, self.times * int(other))
         return self.value() * number(other)
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Any) -> Any:
-        if isinstance(other, int | np.integer) and self.times % int(other) == 0:
-            return Size(self.recorder, self.tensor, self.axis, self.times // int(other))
+        if isinstance(other, int | np.integer) and other > 0:
+            return Size(self.recorder, self.tensor, self.axis, Fraction(self.times) / int(other))
         return ops.floor_divide(self.value(), number(other))
+
+    def __neg__(self) -> Any:
+        return -self.value()
 
     def __add__(self, other: Any) -> Any:
         return self.value() + number(other)

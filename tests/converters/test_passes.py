@@ -11,6 +11,7 @@ from converters.passes.fold_batch_norm import fold_batch_norm
 from converters.passes.fold_bias import fold_bias
 from converters.passes.fold_concat import fold_concat
 from converters.passes.fold_flatten import fold_flatten
+from converters.passes.fold_ones import fold_ones
 from converters.passes.fold_pad import fold_pad
 from converters.passes.fold_reshape import fold_reshape
 from converters.passes.fold_unflatten import fold_unflatten
@@ -41,6 +42,35 @@ RULES = [
         spell_eye,
         "(float[3,4] x) => (float[3,4] y) { y = EyeLike(x) }",
         {},
+        None,
+    ),
+    # fold_ones
+    Rule(
+        "axes of size 1 that are taken away again",
+        fold_ones,
+        "(float[A,B] x) => (float[A,B] y) { u = Unsqueeze(x, n)  s = Squeeze(u, n)  y = Relu(s) }",
+        {"n": integers(1)},
+        "Relu:1",
+    ),
+    Rule(
+        "an axis of size 1 that moves",
+        fold_ones,
+        "(float[A,B] x) => (float[1,A,B] y) { r = Reshape(x, t)  s = Squeeze(r, m)  y = Unsqueeze(s, n) }",
+        {"t": integers(0, 0, 1), "m": integers(2), "n": integers(0)},
+        "Unsqueeze:1",
+    ),
+    Rule(
+        "an axis of size 1 that moves past two unknown sizes",
+        fold_ones,
+        "(float[1,A,B] x) => (float[A,B,1] y) { s = Squeeze(x, n)  y = Unsqueeze(s, m) }",
+        {"n": integers(0), "m": integers(2)},
+        None,
+    ),
+    Rule(
+        "a value that is read elsewhere stays",
+        fold_ones,
+        "(float[A,B] x) => (float[A,B] y, float[A,1,B] z) { u = Unsqueeze(x, n)  y = Squeeze(u, n)  z = Neg(u) }",
+        {"n": integers(1)},
         None,
     ),
     # fold_bias

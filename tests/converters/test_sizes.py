@@ -27,14 +27,28 @@ def _token(x: Any) -> Any:
     return ops.broadcast_to(ops.ones((1, 1, 3)), (_batch(x), 1, 3))
 
 
-def _halves(x: Any) -> Any:
-    """Windows of two steps, and back, as attention in windows has it."""
-    windows = ops.reshape(x, (-1, 2, 3)) * 2.0
-    return ops.reshape(windows, (_batch(windows) // 2, 4, 3))
+def _windows(x: Any) -> Any:
+    """Windows of 2x2 pixels, and back, as attention in windows has it: one Transpose each way."""
+    windows = ops.reshape(ops.transpose(ops.reshape(x, (_batch(x), 2, 2, 3, 2, 3)), (0, 1, 3, 2, 4, 5)), (-1, 2, 2, 3))
+    windows = ops.square(windows)
+    batch = _batch(windows) // 6
+    x = ops.transpose(ops.reshape(windows, (batch, 2, 3, 2, 2, -1)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (batch, 4, 6, -1))
+
+
+def _boxes(x: Any) -> Any:
+    """Each of 5 rows by itself, and back, where what a row gives has no size of its own in Keras."""
+    rows = ops.reshape(x, (_batch(x) * 5, -1))
+    return ops.reshape(ops.square(rows), (_batch(x), 5, -1))
 
 
 CASES = [
-    case(Function(_halves), (4, 3)),
+    case(Function(lambda x: ops.reshape(ops.reshape(x, (-1, 2, 3)), ((_batch(x) + 0), 4, 3))), (4, 3), "Reshape:1"),
+    case(Function(_windows), (4, 6, 3), "Mul:1,Reshape:4,Transpose:2"),
+    case(Function(_boxes), (5, 3), "Mul:1,Reshape:2"),
+    case(Function(lambda x: x * ops.cast(-_batch(x), "float32")), (3,), "Cast:2,Mul:1,Neg:1,Shape:1,Squeeze:1"),
+    case(Function(lambda x: x * ops.cast(_batch(x) // 2 * 2, "float32")), (3,)),
+    case(Function(lambda x: ops.reshape(ops.tile(x, (_batch(x), 2)), (_batch(x), _batch(x), -1)) * 1.0), (3,)),
     case(Function(lambda x: ops.reshape(x, (_batch(x), -1))), (5, 3), "Reshape:1"),
     case(Function(lambda x: ops.reshape(x * 2.0, (_batch(x), -1, 3))), (5, 3), "Mul:1"),
     case(Function(lambda x: ops.reshape(x, (_batch(x) * 5, 3))), (5, 3), "Reshape:1"),

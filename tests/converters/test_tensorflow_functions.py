@@ -174,6 +174,8 @@ CALLS: dict[str, Function] = {
     "tf.image.flip_up_down": lambda x: tf.image.flip_up_down(x),
     "tf.image.hsv_to_rgb": lambda x: tf.image.hsv_to_rgb(tf.sigmoid(x)),
     "tf.image.resize": lambda x: tf.image.resize(x, [7, 4]),
+    "tf.compat.v1.image.resize": lambda x: tf.compat.v1.image.resize(x, [7, 4], align_corners=True),
+    "tf.compat.v1.image.resize_bilinear": lambda x: tf.compat.v1.image.resize_bilinear(x, [7, 4]),
     "tf.image.resize, nearest": lambda x: tf.image.resize(x, (10, 12), method="nearest"),
     "tf.image.rgb_to_grayscale": lambda x: tf.image.rgb_to_grayscale(x),
     "tf.image.rgb_to_hsv": lambda x: tf.image.rgb_to_hsv(tf.sigmoid(x)),

@@ -17,6 +17,7 @@ from converters.tracing.trace import Weight, trace
 from deploy.errors import ConversionError
 from tests.converters.checking import (
     Case,
+    Function,
     check,
     operations,
     randomize,
@@ -174,6 +175,26 @@ def test_a_layer_that_gives_constants() -> None:
     inputs = keras.Input((4,))
     places, ones = Places()(inputs)
     assert operations(check(keras.Model(inputs, [inputs * places + ones, places]))) == "Add:1,Identity:1,Mul:1"
+
+
+def test_a_layer_that_is_made_in_a_call() -> None:
+    class Made(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return layers.Activation("silu")(x)
+
+    check(keras.Sequential([keras.Input((4,)), Made()]))
+
+
+@needs_tensorflow
+def test_a_tensorflow_value_on_the_left_of_an_operator() -> None:
+    """Its own operators refuse what is symbolic; of a variable, a size and a Keras tensor they are Keras's."""
+    three = tf.constant([1.0, 2.0, 3.0])
+
+    def call(x: Any) -> Any:
+        y = three / (three + x * x) - (three - x) * (three * x)
+        return ops.where(ops.logical_or(three < x, three >= x + 9.0), y, three**x)
+
+    check(keras.Sequential([keras.Input((3,)), Function(call)]))
 
 
 def test_identity_model() -> None:
