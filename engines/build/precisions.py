@@ -67,7 +67,8 @@ def every(asked: Options, target: Target, source: Source, golden: Golden, data: 
                     progress.warn(note)
             made.append(make(recipe, source.model, target, asked.profile, golden, source.inputs, given, source.io))
             notes.append(f"simulated error {worst(made[-1].simulated)}")
-            if clipped := sum(clips(a.estimator) for a in recipe.activations):
+            read = {layer.input for layer in recipe.layers if layer.input}
+            if clipped := sum(clips(a.estimator) for a in recipe.activations if a.value in read):
                 notes.append(f"{clipped} ranges clipped")
         for note in made[-1].built.details.get("notes", ()):
             progress.warn(note)
