@@ -22,6 +22,7 @@ from converters.tensorflow_adapters.signals import has_complex
 from converters.tracing import control_flow, sizes
 from converters.tracing.recording import Recorder, Rule
 from converters.tracing.unknown_sizes import Size, has_size, number
+from deploy.errors import ConversionError
 
 
 def get_item(recorder: Recorder, operation: Any, x: Any, key: Any) -> Any:
@@ -140,8 +141,15 @@ def redirect(recorder: Recorder) -> Callable[..., Callable[..., Any]]:
 
     def redirected(name: str, real: Callable[..., Any], public: Callable[..., Any]) -> Callable[..., Any]:
         def function(*args: Any, **kwargs: Any) -> Any:
-            if any_symbolic_tensors(args, kwargs) or (not name and has_complex(args, kwargs)):
+            if any_symbolic_tensors(args, kwargs):
                 return public(*args, **kwargs)
+            if has_complex(args, kwargs):
+                if not name:  # an adapter
+                    return public(*args, **kwargs)
+                raise ConversionError(
+                    f"{name} of a complex value",
+                    fix="write it with the real and the imaginary part (tf.math.real, tf.math.imag)",
+                )
             if not has_size(args, kwargs):
                 return args[0] if name == "cast" and _needs_no_cast(*args, **kwargs) else real(*args, **kwargs)
             if not name:  # the adapters of tf.* have no name here, and hand sizes on
