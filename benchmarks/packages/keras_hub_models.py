@@ -701,7 +701,16 @@ def _blip2() -> Any:
         initializer_range=0.02,
         **sizes,
     )
-    former = BLIP2QFormer(num_query_tokens=2, hidden_dim=16, intermediate_dim=32, vision_dim=16, **sizes)
+    former = BLIP2QFormer(
+        num_query_tokens=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        vision_dim=16,
+        cross_attention_frequency=1,
+        dropout=0.0,
+        layer_norm_epsilon=1e-6,
+        **sizes,
+    )
     language = BLIP2CustomOPT(
         vocabulary_size=50,
         hidden_dim=16,
@@ -710,6 +719,7 @@ def _blip2() -> Any:
         qformer_hidden_dim=16,
         max_sequence_length=20,
         language_projection=None,
+        dropout=0.0,
         **sizes,
     )
     return _models().BLIP2Backbone(vision_encoder=vision, qformer=former, language_model=language)

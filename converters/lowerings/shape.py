@@ -95,6 +95,12 @@ def pad(g: Builder, op: Any, x: Tensor, constant_values: float | None = None) ->
     if x.dtype == np.int16:  # ONNX Runtime has no Pad of it
         return cast(g, pad(g, op, cast(g, x, "int32"), constant_values), "int16")
     widths = list(op.pad_width) * (x.rank if len(op.pad_width) == 1 else 1)
+    if any(not isinstance(width, int | np.integer) for pair in widths for width in pair):
+        raise ConversionError(
+            "a padding of a width that the graph computes",
+            where=g.where,
+            fix="give the input's sizes with --shapes",
+        )
     if op.mode not in ("constant", "reflect", "edge"):
         return _pad_by_index(g, x, widths, op.mode)
     begin = [int(widths[axis][0]) for axis in x.order]

@@ -171,8 +171,9 @@ def test_heads_of_an_attention_need_no_shape_node() -> None:
         lambda x: x if ops.shape(x)[0] == 1 else -x,
         lambda x: ops.concatenate([x[i : i + 1] * i for i in range(ops.shape(x)[0])]),
         lambda x: x * float(ops.shape(x)[0]),
+        lambda x: ops.pad(x, ((0, 4 - ops.shape(x)[0]), (0, 0))),
     ],
-    ids=["branch", "loop", "number"],
+    ids=["branch", "loop", "number", "padding"],
 )
 def test_python_that_needs_the_size_is_refused(function: Any) -> None:
     class Needs(layers.Layer):
