@@ -147,7 +147,12 @@ def _reshape(g: Builder, op: Into, x: Tensor, tensors: tuple[Tensor, ...]) -> Te
     parts: list[Any] = [
         size if part == -1 and isinstance(size, int) else part for part, size in zip(op.shape, sizes, strict=True)
     ]
-    if -1 not in parts:  # one of the unknown sizes is what remains: the first, mostly the batch
+    for place, (size, dim) in enumerate(zip(sizes, x.dims, strict=False)):
+        if isinstance(parts[place], Part) and isinstance(size, str) and dim == ir.SymbolicDim(size):
+            parts[place] = 0  # the tensor's own size in this place
+    if -1 not in parts and any(
+        isinstance(part, Part) for part in parts
+    ):  # one of the unknown sizes is what remains: the first, mostly the batch
         parts[next(i for i, part in enumerate(parts) if isinstance(part, Part))] = -1
     value: ir.Value = g.op("Reshape", x.value, _shape(g, parts, tensors))
     value.shape = ir.Shape(sizes)
@@ -182,16 +187,17 @@ def _shape(g: Builder, parts: Any, tensors: tuple[Tensor, ...]) -> ir.Value:
     read: tuple[ir.Value, int] | None = None  # what the last piece reads, and the axis behind it
     for part in parts:
         tensor = tensors[part.index] if isinstance(part, Part) else None
-        if tensor is not None and part.axis is not None and part.times == 1 and tensor.shape[part.axis] is None:
-            place = tensor.axis(part.axis)
-            if read == (tensor.value, place):
-                shape = pieces[-1].producer()
-                shape.attributes["end"] = ir.AttrInt64("end", place + 1)
-                pieces[-1].shape = ir.Shape([place + 1 - shape.attributes.get_int("start")])
-            else:
-                pieces.append(g.op("Shape", tensor.value, start=place, end=place + 1))
-            read = tensor.value, place + 1
-            continue
+        if tensor is not None and part.axis is not None and tensor.shape[part.axis] is None:
+            source, place, times = _source(g, tensor, part.axis, part.times)
+            if times == 1:
+                if read == (source, place):
+                    shape = pieces[-1].producer()
+                    shape.attributes["end"] = ir.AttrInt64("end", place + 1)
+                    pieces[-1].shape = ir.Shape([place + 1 - shape.attributes.get_int("start")])
+                else:
+                    pieces.append(g.op("Shape", source, start=place, end=place + 1))
+                read = source, place + 1
+                continue
         read = None
         if tensor is not None:
             pieces.append(
@@ -210,31 +216,30 @@ def _shape(g: Builder, parts: Any, tensors: tuple[Tensor, ...]) -> ir.Value:
 
 
 def _size(g: Builder, x: Tensor, axis: int, times: int | Fraction) -> ir.Value:
-    """``times`` the size of a logical axis, rounded down, as an int64 vector of one.
-
-    Read from an input of the graph where the size has the name of one of its own, so that all layers read it alike.
-    """
+    """``times`` the size of a logical axis, rounded down, as an int64 vector of one."""
     known = x.shape[axis]
     if known is not None:
         return g.constant(np.asarray([math.floor(known * times)], np.int64))
-    value, place = x.value, x.axis(axis)
-    named = product([x.dims[place]])
-    found = _input_of(g, named.names[0]) if named is not None and len(named.names) == 1 else None
-    if named is not None and found is not None:
-        (value, place), times = found, named.times * times
+    value, place, times = _source(g, x, axis, times)
     size: ir.Value = g.op("Shape", value, start=place, end=place + 1)
     if times.numerator != 1:
         size = g.op("Mul", size, np.asarray([times.numerator], np.int64))
     return size if times.denominator == 1 else g.op("Div", size, np.asarray([times.denominator], np.int64))
 
 
-def _input_of(g: Builder, name: str) -> tuple[ir.Value, int] | None:
-    """The graph's first input with a size of that name, and its place there."""
-    for value in g.root.inputs:
-        for place, size in enumerate(value.shape or ()):
-            if not isinstance(size, int) and size.value == name:
-                return value, place
-    return None
+def _source(g: Builder, x: Tensor, axis: int, times: int | Fraction) -> tuple[ir.Value, int, int | Fraction]:
+    """Where an unknown size is read: a value, its axis, and how many times that.
+
+    It's the graph's first input with a size of that name, so that all layers read it alike, else the tensor itself.
+    """
+    place = x.axis(axis)
+    named = product([x.dims[place]])
+    if named is not None and len(named.names) == 1:
+        for value in g.root.inputs:
+            for index, size in enumerate(value.shape or ()):
+                if not isinstance(size, int) and size.value == named.names[0]:
+                    return value, index, named.times * times
+    return x.value, place, times
 
 
 def _product(part: int | Part, tensors: Sequence[Any]) -> Product | None:

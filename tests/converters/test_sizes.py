@@ -42,7 +42,17 @@ def _boxes(x: Any) -> Any:
     return ops.reshape(ops.square(rows), (_batch(x), 5, -1))
 
 
+def _causal(x: Any) -> Any:
+    """Two layers that each make a causal mask: there is one of it, of one size."""
+    for _ in range(2):
+        steps = ops.arange(ops.shape(x)[1])
+        x = ops.matmul(ops.cast(steps[:, None] >= steps, "float32"), x)
+    return x
+
+
 CASES = [
+    case(Function(lambda x: ops.reshape(x * 2.0, (_batch(x), -1, 2))), (None, None, 4), "Mul:1,Reshape:1"),
+    case(Function(_causal), (None, 3), "Cast:2,GreaterOrEqual:1,MatMul:2,Range:1,Reshape:1,Shape:1,Squeeze:1"),
     case(Function(lambda x: ops.reshape(ops.reshape(x, (-1, 2, 3)), ((_batch(x) + 0), 4, 3))), (4, 3), "Reshape:1"),
     case(Function(_windows), (4, 6, 3), "Mul:1,Reshape:4,Transpose:2"),
     case(Function(_boxes), (5, 3), "Mul:1,Reshape:2"),
