@@ -219,9 +219,9 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
         "graph; it quantizes every layer.",
         "",
         "*Ours, gates too*: the same with the gates of attention (SE, CBAM) among what may be INT8. Our rules keep "
-        "them in FP16: they have next to none of the multiplications, but their weights are nominal bytes too. "
-        "On fer no recipe of ours is as cheap as all layers in INT8: one has a scale that FP16 cannot hold, and stays "
-        "FP16.",
+        "them in FP16: they have next to none of the multiplications, but their weights are nominal bytes too. So are "
+        "those of the products that gain nothing in 8 bits (`engines.recipe.rules`), which stay FP16 in both: no recipe "
+        "of ours is as cheap by nominal bytes as all layers in INT8.",
         "",
         f"By nominal bytes {_verdict(len(spots), above)}",
         "",
