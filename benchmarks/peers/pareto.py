@@ -220,8 +220,8 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
         "",
         "*Ours, gates too*: the same with the gates of attention (SE, CBAM) among what may be INT8. Our rules keep "
         "them in FP16: they have next to none of the multiplications, but their weights are nominal bytes too. So are "
-        "those of the products that gain nothing in 8 bits (`engines.recipe.rules`), which stay FP16 in both: no recipe "
-        "of ours is as cheap by nominal bytes as all layers in INT8.",
+        "those of the products that gain nothing in 8 bits (`engines.recipe.rules`), which stay FP16 in both: no "
+        "recipe of ours is as cheap by nominal bytes as all layers in INT8.",
         "",
         f"By nominal bytes {_verdict(len(spots), above)}",
         "",
