@@ -38,6 +38,7 @@ from keras.src.saving import saving_lib
 from keras.src.utils import tf_utils
 
 from converters import equation, fake_quantization
+from converters.loading import live_layers
 from converters.tensorflow_adapters import functions as tensorflow_functions
 from converters.tracing.unknown_sizes import is_computed
 from converters.variables import aligned, can_share, is_aligned, share
@@ -217,12 +218,12 @@ def symbolic_calls(
     These are replaced, under one lock, and put back in any case: `symbolic_call`; the `Node` constructor, so that the
     model's own graph is not written to; the ``functions`` by their names in `_places`; the backend functions that
     layers call directly, which become ``redirect(name, function, public operation)``, by default the public operation
-    when an argument is symbolic; `tf.*` functions and the operators of TensorFlow's values, likewise;
-    `custom_gradient`, which quantized layers are wrapped in; what looks at a new operation's arguments to be able to
-    save it, and what asks TensorFlow whether a symbolic value is its own, since both are slow; the TensorFlow code that
-    encodes categories where it can, which gives way to Keras's own; the random draws of augmentations, which several
-    make at inference too and never use; fake quantization, which forgets arguments; ``==`` of a symbolic value, which
-    Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as it was.
+    when an argument is symbolic; `tf.*` functions, the operators of TensorFlow's values and the layers of `tf_keras`,
+    likewise; `custom_gradient`, which quantized layers are wrapped in; what looks at a new operation's arguments to be
+    able to save it, and what asks TensorFlow whether a symbolic value is its own, since both are slow; the TensorFlow
+    code that encodes categories where it can, which gives way to Keras's own; the random draws of augmentations, which
+    several make at inference too and never use; fake quantization, which forgets arguments; ``==`` of a symbolic value,
+    which Keras leaves to Python, so that it would be False. Other threads meanwhile see Keras as it was.
     """
     with _LOCK, contextlib.ExitStack() as undo:
         replace = _replacing(undo)
@@ -240,8 +241,12 @@ def symbolic_calls(
         for module, name, public in _backend_functions():
             if name not in functions:
                 replace(module, name, redirect(name, getattr(module, name), public))
+        undo.enter_context(tensorflow_functions.dispatched(any_symbolic_tensors))
         for module, name, adapter in tensorflow_functions.redirections():
             replace(module, name, redirect("", getattr(module, name), adapter))
+        live = live_layers.layer_class()
+        if live is not None:
+            replace(live, "__call__", redirect("", live.__call__, live_layers.called))
         for variable, name in tensorflow_functions.writes():
             replace(variable, name, _no_write)
         for cls in (keras.Variable, *tensorflow_functions.indexed()):

@@ -12,8 +12,8 @@ def is_file(source: object) -> TypeGuard[str | Path]:
 
 
 def is_keras(source: object) -> TypeGuard[Any]:
-    """Whether it is a model (or layer) of Keras 3."""
-    return any(base.__module__.partition(".")[0] == "keras" for base in type(source).__mro__)
+    """Whether it is a model (or layer) of Keras 3, or of `tf_keras`."""
+    return any(base.__module__.partition(".")[0] in ("keras", "tf_keras") for base in type(source).__mro__)
 
 
 def is_graph(source: object) -> TypeGuard[Any]:

@@ -74,6 +74,8 @@ def load(
 
     from converters import layers  # noqa: F401  (registers CBAM)
 
+    if any(_of_tf_keras(cls) for cls in classes.values()):
+        return _load_with_tf_keras(path, classes, safe_mode=not trust_lambda)
     description = describe(path)
     from converters.keras_internals import lean_loading
 
@@ -96,14 +98,33 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 
 def in_keras_3(model: Any) -> Any:
-    """A `tf_keras` model in memory as one of Keras 3, by way of a file; any other object as it is."""
+    """A `tf_keras` model in memory as one of Keras 3, by way of a file where it has a configuration; else as it is."""
     tf_keras = sys.modules.get("tf_keras")
     if tf_keras is None or not isinstance(model, tf_keras.Model):
         return model
+    _keras()
+    from converters.loading import live_layers
+
+    if not live_layers.is_configured(model):
+        return live_layers.around(model)
+    classes = live_layers.objects(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{model.name}.h5"
-        model.save(path)
-        return load(path)
+        model.save(path, include_optimizer=False)
+        return load(path, classes)
+
+
+def _of_tf_keras(cls: Any) -> bool:
+    """Whether it is a layer class of `tf_keras`, which Keras 3 cannot make a layer of."""
+    tf_keras = sys.modules.get("tf_keras")
+    return tf_keras is not None and isinstance(cls, type) and issubclass(cls, tf_keras.layers.Layer)
+
+
+def _load_with_tf_keras(path: Path, classes: dict[str, Any], *, safe_mode: bool) -> Any:
+    import tf_keras
+
+    with _clear_errors(path, not safe_mode):
+        return in_keras_3(tf_keras.models.load_model(path, custom_objects=classes, compile=False, safe_mode=safe_mode))
 
 
 def _load_keras_2(path: Path, description: Description, classes: dict[str, Any], *, safe_mode: bool) -> Any:

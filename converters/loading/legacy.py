@@ -96,12 +96,12 @@ def _layer(layer: Config) -> Config:
         config = {"name": _name(layer["config"]["name"]), "function": layer["config"]["function"]}
         found = {"module": None, "class_name": "RawOperation", "config": config, "registered_name": "RawOperation"}
     else:
-        found = _object(layer)
+        found = layer_object(layer)
     name = layer.get("name", layer["config"].get("name") if isinstance(layer["config"], dict) else None)
     return {**found, "name": _name(name), "inbound_nodes": layer.get("inbound_nodes", [])}
 
 
-def _object(entry: Config) -> Config:
+def layer_object(entry: Config) -> Config:
     """A layer (or cell) by its class and configuration, with the layers in it."""
     kind = entry["class_name"]
     cls = getattr(keras.layers, kind, None)
@@ -137,7 +137,7 @@ def _object(entry: Config) -> Config:
             name = "keras_2_hard_sigmoid"
             config[key] = {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
         if isinstance(value, dict) and hasattr(keras.layers, str(value.get("class_name"))) and "config" in value:
-            config[key] = _object(value)
+            config[key] = layer_object(value)
     return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
 
 

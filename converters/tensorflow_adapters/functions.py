@@ -6,8 +6,12 @@ only those are listed that look at what a KerasTensor has not; the others are wr
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import operator
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -393,7 +397,7 @@ OPERATORS: dict[str, Adapter] = {
 
 def adapter(name: str) -> Adapter | None:
     """The adapter of a function by its name after ``tf.``, whether TensorFlow is there or not."""
-    place, _, function = name.rpartition(".")
+    place, _, function = name.removeprefix("compat.v1.").removeprefix("compat.v2.").rpartition(".")
     return {**_TABLES, "keras.backend": _KERAS_BACKEND}.get(place, {}).get(function)
 
 
@@ -405,10 +409,51 @@ def redirections() -> list[tuple[Any, str, Adapter]]:
     tables: list[tuple[Any, dict[str, Adapter]]] = [
         (operator.attrgetter(place)(tf) if place else tf, table) for place, table in _TABLES.items()
     ]
-    backend = sys.modules.get("keras._tf_keras.keras.backend")  # tf.keras.backend, where something has looked at it
-    if backend is not None:
-        tables.append((backend, _KERAS_BACKEND))
+    for name in ("keras._tf_keras.keras.backend", "tf_keras.backend"):  # where something has looked at them
+        if name in sys.modules:
+            tables.append((sys.modules[name], _KERAS_BACKEND))
     from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 
     found = [(module, name, adapter) for module, table in tables for name, adapter in table.items()]
     return [*found, (Function, "__call__", control.function)]
+
+
+@contextlib.contextmanager
+def dispatched(is_symbolic: Callable[..., bool]) -> Iterator[None]:
+    """For the length of the block, and in this thread, what TensorFlow refuses to do with symbolic values its adapter
+    does: functions that a module has imported by name, which no redirection reaches.
+    """
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    from tensorflow.python.util import dispatch, tf_decorator
+
+    owner, known = threading.get_ident(), _by_function()
+
+    class Dispatcher(dispatch.GlobalOpDispatcher):  # type: ignore[misc]
+        def handle(self, op: Any, args: Any, kwargs: Any) -> Any:
+            found = known.get(tf_decorator.unwrap(op)[1])
+            if found is None or threading.get_ident() != owner or not is_symbolic(args, kwargs):
+                return self.NOT_SUPPORTED
+            return found(*args, **kwargs)
+
+    dispatcher = Dispatcher()
+    dispatcher.register()
+    try:
+        yield
+    finally:
+        dispatch._GLOBAL_DISPATCHERS.remove(dispatcher)
+
+
+@functools.cache
+def _by_function() -> dict[Any, Adapter]:
+    """The adapters by the functions of TensorFlow themselves, without what decorates them."""
+    import tensorflow as tf
+    from tensorflow.python.util import tf_decorator
+
+    places = {place: getattr(tf, place) if place else tf for place in _TABLES}
+    return {
+        tf_decorator.unwrap(getattr(places[place], name))[1]: adapter
+        for place, table in _TABLES.items()
+        for name, adapter in table.items()
+    }

@@ -94,7 +94,9 @@ def load(options: Options) -> Opened:
         called = path.name if path is not None else "an ONNX graph in memory"
         return _open_graph(options, {"source": called, **hashed, "reference": "onnxruntime"})
     if path is None:
-        return _open_keras(source, options, {"source": "a Keras model in memory", "reference": "keras"})
+        from converters.loading import in_keras_3
+
+        return _open_keras(in_keras_3(source), options, {"source": "a Keras model in memory", "reference": "keras"})
     from converters.loading import load as load_model
 
     model = load_model(path, options.custom_objects, trust_lambda=options.trust_lambda, signature=options.signature)
