@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from converters.tensorflow_adapters import functions
+from converters.tracing.unknown_sizes import has_symbolic
 from deploy.errors import ConversionError
 
 Config = dict[str, Any]
@@ -242,9 +243,13 @@ class RawOperation(keras.layers.Layer):  # type: ignore[misc]
     Only functions with a meaning in keras.ops are called; the name comes from a file.
     """
 
+    hands_on_sizes = True
+    """Whether what it gives while a model is traced may be the shape of a tensor, with sizes that nobody knows yet."""
+
     def __init__(self, function: str, constants: Config | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.function, self.constants = function, constants or {}
+        self._allow_non_tensor_positional_args = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         kwargs = {**kwargs, **self.constants}
@@ -256,12 +261,13 @@ class RawOperation(keras.layers.Layer):  # type: ignore[misc]
             return _OPERATORS[name](*args, *kwargs.values())
         if self.function.startswith("__operators__.") and name in _SWAPPED:
             return _SWAPPED[name](*kwargs.values(), *args)
-        return self._adapter()(*args, **kwargs)
+        return self._function(symbolic=has_symbolic(args, kwargs))(*args, **kwargs)
 
-    def _adapter(self) -> Any:
-        adapter = functions.adapter(self.function)
-        if adapter is not None:
-            return adapter
+    def _function(self, *, symbolic: bool) -> Any:
+        """TensorFlow's own function for real tensors; its adapter for symbolic ones, or without TensorFlow."""
+        found = (None if symbolic else functions.function(self.function)) or functions.adapter(self.function)
+        if found is not None:
+            return found
         raise ConversionError(
             f"the operation tf.{self.function} of this Keras 2 model has no meaning in keras.ops",
             where=f"layer '{self.name}'",

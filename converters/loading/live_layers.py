@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from converters.loading import legacy
+from converters.tracing.unknown_sizes import has_symbolic
 from deploy.errors import ConversionError
 
 _TWINS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -35,9 +36,10 @@ class LiveLayer(keras.layers.Layer):  # type: ignore[misc]
                 )
                 variable.assign(weight)
         self.built = True
+        self._allow_non_tensor_positional_args = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        if not any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten((args, kwargs))):
+        if not has_symbolic(args, kwargs):
             return self.live(*args, **kwargs)
         if getattr(self.live, "_expects_training_arg", False):
             kwargs.setdefault("training", False)

@@ -341,7 +341,16 @@ _KERAS_BACKEND: dict[str, Adapter] = {
     "switch": keras_backend.switch,
     "var": ops.var,
 }
-
+_V1: dict[str, Adapter] = {  # what the functions above call in turn, and a tf_keras model records
+    "expand_dims": lambda input, axis=None, name=None, dim=None: ops.expand_dims(input, dim if axis is None else axis),
+    "pad": lambda tensor, paddings, mode="CONSTANT", name=None, constant_values=0: shapes.pad(
+        tensor, paddings, mode, constant_values
+    ),
+    "shape": lambda input, name=None, out_type=None: shapes.shape(input),
+    "size": lambda input, name=None, out_type=None: shapes.size(input),
+    "squeeze": lambda input, axis=None, name=None, squeeze_dims=None: ops.squeeze(input, axis or squeeze_dims),
+    "transpose": shapes.transpose,
+}
 
 _TABLES = {
     "": _TOP,
@@ -397,8 +406,18 @@ OPERATORS: dict[str, Adapter] = {
 
 def adapter(name: str) -> Adapter | None:
     """The adapter of a function by its name after ``tf.``, whether TensorFlow is there or not."""
-    place, _, function = name.removeprefix("compat.v1.").removeprefix("compat.v2.").rpartition(".")
-    return {**_TABLES, "keras.backend": _KERAS_BACKEND}.get(place, {}).get(function)
+    place, _, function = name.rpartition(".")
+    return {**_TABLES, "keras.backend": _KERAS_BACKEND, "compat.v1": _V1}.get(place, {}).get(function)
+
+
+def function(name: str) -> Adapter | None:
+    """The function of that name after ``tf.`` itself, where TensorFlow is loaded and there is an adapter of it."""
+    if "tensorflow" not in sys.modules or name.startswith("keras.") or adapter(name) is None:
+        return None
+    found: Any = sys.modules["tensorflow"]
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found  # type: ignore[no-any-return]
 
 
 def redirections() -> list[tuple[Any, str, Adapter]]:
@@ -451,9 +470,9 @@ def _by_function() -> dict[Any, Adapter]:
     import tensorflow as tf
     from tensorflow.python.util import tf_decorator
 
-    places = {place: getattr(tf, place) if place else tf for place in _TABLES}
+    places = [(getattr(tf, place) if place else tf, table) for place, table in _TABLES.items()]
     return {
-        tf_decorator.unwrap(getattr(places[place], name))[1]: adapter
-        for place, table in _TABLES.items()
+        tf_decorator.unwrap(getattr(place, name))[1]: adapter
+        for place, table in [(tf.compat.v1, _V1), *places]
         for name, adapter in table.items()
     }

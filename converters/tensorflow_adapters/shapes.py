@@ -81,8 +81,10 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
 def split(value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: str = "split") -> Any:
     if isinstance(num_or_size_splits, int):
         return ops.split(value, num_or_size_splits, axis=axis)
-    places = [sum(num_or_size_splits[: index + 1]) for index in range(len(num_or_size_splits) - 1)]
-    return ops.split(value, places, axis=axis)
+    sizes = [int(size) for size in num_or_size_splits]
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = value.shape[axis] - sum(size for size in sizes if size != -1)
+    return ops.split(value, [sum(sizes[: index + 1]) for index in range(len(sizes) - 1)], axis=axis)
 
 
 def gather(

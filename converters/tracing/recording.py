@@ -17,6 +17,7 @@ from keras.layers import Layer
 from converters import keras_internals
 from converters.registry import has_own_dtype, refusal_of, why_unknown
 from converters.tracing.origins import Origins
+from converters.tracing.unknown_sizes import Sizes, number
 from deploy.errors import ConversionError
 
 TOO_MANY = 2**31
@@ -214,6 +215,9 @@ class Recorder:
                 raise self.fatal from error
             why = reason(error)
         else:
+            if getattr(layer, "hands_on_sizes", False) and any(isinstance(x, Sizes) for x in tree.flatten(outputs)):
+                return outputs, "", None
+            outputs = tree.map_structure(number, outputs)
             if all(_is_tensor(x) for x in tree.flatten(outputs) if x is not None):
                 return tree.map_structure(self._symbolic, outputs), "", None
             why = "its call did not return symbolic values"
@@ -266,7 +270,7 @@ class Recorder:
     def _spec(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str = "") -> Any:
         """The KerasTensors that an operation or layer gives; abstract evaluation where an own shape rule fails."""
         try:
-            return keras_internals.output_spec(operation, *args, **kwargs)
+            return _dense(keras_internals.output_spec(operation, *args, **kwargs))
         except Exception as error:
             if isinstance(operation, Layer):
                 self.failure = self.failure or ConversionError(
@@ -279,7 +283,7 @@ class Recorder:
             return keras_internals.base_spec(operation, *args, **kwargs)
 
     def _end(self, layer: Any, outputs: Any, *, opened: bool) -> None:
-        values = tuple(x for x in tree.flatten(outputs) if x is not None)
+        values = tuple(x for x in tree.flatten(outputs) if isinstance(x, KerasTensor))
         self.layers.append(LayerCall(self.path, layer, values, opened))
 
     @property
@@ -290,6 +294,14 @@ class Recorder:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, (KerasTensor, *_CONSTANTS)) or bool(keras.ops.is_tensor(value))
+
+
+def _dense(outputs: Any) -> Any:
+    """Keras takes what is no tensor of its own for sparse, a tf.Variable say; no graph has sparse values."""
+    for x in tree.flatten(outputs):
+        if isinstance(x, KerasTensor) and x.sparse:
+            return tree.map_structure(lambda y: KerasTensor(y.shape, y.dtype) if y is not None else None, outputs)
+    return outputs
 
 
 def reason(error: Exception) -> str:

@@ -139,6 +139,7 @@ class Sizes:
         return iter(self.items)
 
     def __getitem__(self, key: Any) -> Any:
+        (key,) = key if isinstance(key, tuple) else (key,)
         return Sizes(self.items[key]) if isinstance(key, slice) else self.items[key]
 
     def _each(self, function: Callable[[Any, Any], Any], other: Any) -> Any:
@@ -176,6 +177,11 @@ def number(x: Any) -> Any:
 def has_size(*structure: Any) -> bool:
     """Whether there is an unknown size in the arguments of a function."""
     return any(isinstance(x, Size | Sizes) for x in tree.flatten(structure))
+
+
+def has_symbolic(*structure: Any) -> bool:
+    """Whether there is a value of the graph, or an unknown size, in the arguments of a function."""
+    return any(isinstance(x, KerasTensor | Size | Sizes) for x in tree.flatten(structure))
 
 
 def is_computed(x: Any) -> bool:
