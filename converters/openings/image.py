@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -13,10 +14,40 @@ from converters.openings.common import dtype_of, floats, known
 from converters.registry import opens
 
 
-@opens(image.SSIM, image.CropImages, image.PadImages, image.ExtractPatches)
+@opens(image.SSIM, image.CropImages, image.PadImages)
 def own_code(op: Any, *images: Any) -> Any:
     """Keras writes these in other operations itself."""
     return op.call(*images)
+
+
+@opens(image.ExtractPatches)
+def extract_patches(op: Any, images: Any) -> Any:
+    """Keras's own code is a convolution with an identity matrix; of large patches that is more than what it moves.
+
+    Those are gathered: the rows of all patches, then their columns.
+    """
+    axis = _channel(op)
+    height, width = images.shape[axis - 2 : axis] if axis == -1 else images.shape[-2:]
+    if op.is_3d or math.prod(op.size) * images.shape[axis] <= LARGE or None in (height, width):
+        return op.call(images)
+    x = images if axis == -1 else ops.moveaxis(images, axis, -1)
+    for place, (size, count) in enumerate(zip((height, width), op.size, strict=True)):
+        stride, rate = (value if isinstance(value, int) else value[place] for value in (op.strides, op.dilation_rate))
+        reach = (count - 1) * rate + 1
+        number = -(-size // stride) if op.padding == "same" else (size - reach) // stride + 1
+        missing = max((number - 1) * stride + reach - size, 0) if op.padding == "same" else 0
+        around = [(0, 0)] * len(x.shape)
+        around[place - 3] = missing // 2, missing - missing // 2
+        x = ops.pad(x, around)
+        places = np.arange(number)[:, None] * stride + np.arange(count) * rate
+        x = ops.take(x, places, axis=place - 3)
+    patches = ops.swapaxes(x, -4, -3)  # rows, columns, and in each patch its rows, columns and channels
+    patches = ops.reshape(patches, (*(size or -1 for size in patches.shape[:-3]), math.prod(patches.shape[-3:])))
+    return patches if axis == -1 else ops.moveaxis(patches, -1, -3)
+
+
+LARGE = 4096
+"""Values of a patch, from which on it is gathered: the identity matrix has 64 MiB then."""
 
 
 def _channel(op: Any) -> int:

@@ -29,6 +29,7 @@ from converters.passes.fold_keepdims import fold_keepdims
 from converters.passes.fold_norm import fold_norm
 from converters.passes.fold_ones import fold_ones
 from converters.passes.fold_pad import fold_pad
+from converters.passes.fold_patches import fold_patches
 from converters.passes.fold_pool import fold_pool
 from converters.passes.fold_repeated import fold_repeated
 from converters.passes.fold_reshape import fold_reshape
@@ -73,6 +74,7 @@ PASSES: tuple[Pass, ...] = (
     join_slices,
     swap_reshape,
     fold_reshape,
+    fold_patches,
     merge_shared,
     fold_sum,
     spell_eye,

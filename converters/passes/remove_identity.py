@@ -1,4 +1,4 @@
-"""An Identity is nothing, in the graph and in the bodies of its branches and loops.
+"""An Identity, or a Transpose that moves no axis, is nothing, in the graph and in bodies of branches and loops.
 
 1. Its value is no output of a graph: whoever reads it reads what it copies.
 2. Its value is an output, and what it copies is made in the same graph and is no output itself: that takes the name.
@@ -14,9 +14,16 @@ def remove_identity(graph: ir.Graph) -> bool:
     """Removes every such Identity of a graph. Returns whether it changed any."""
     changed = False
     for node in list(graph):
-        if node.op_type == "Identity" and not node.domain:
+        if _is_identity(node):
             changed |= _remove(graph, node)
     return changed
+
+
+def _is_identity(node: ir.Node) -> bool:
+    if node.op_type == "Transpose" and "perm" in node.attributes:
+        perm = list(node.attributes.get_ints("perm"))
+        return perm == sorted(perm)
+    return node.op_type == "Identity" and not node.domain
 
 
 def _remove(graph: ir.Graph, node: ir.Node) -> bool:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 from keras import layers, ops
 
-from tests.converters.checking import check, operations, randomize
+from tests.converters.checking import Function, check, operations, randomize
 
 WIDTH, HEADS, TOKENS = 16, 2, 20
 
@@ -154,3 +154,19 @@ def test_every_product_of_a_block_has_a_constant_or_two_computed_sides() -> None
         if node.op_type == "MatMul"
     )
     assert sides == {1: 13, 0: 4}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_patches_and_their_embedding_are_one_convolution(merged: bool) -> None:
+    """A vision transformer's first layers: patches, their places in one axis or not, a Dense."""
+
+    def patches(x: Any) -> Any:
+        found = ops.image.extract_patches(x, size=(3, 2))
+        return ops.reshape(found, (-1, 12, 18)) if merged else found
+
+    x = keras.Input((9, 8, 3))
+    y = layers.Dense(5, name="embedding")(Function(patches, name="patches")(x))
+    converted = check(randomize(keras.Model(x, layers.LayerNormalization()(y))))
+    kinds = operations(converted)
+    assert kinds == "Conv:1,LayerNormalization:1," + ("Reshape:1," if merged else "") + "Transpose:2"
+    assert next(node.name for node in converted.model.graph if node.op_type == "Conv").startswith("embedding")
