@@ -358,6 +358,7 @@ _TABLES = {
     "math": _MATH,
     "linalg": _LINALG,
     "image": _IMAGE,
+    "compat.v1": _V1,
     "compat.v1.image": _IMAGE_1,
     "debugging": _DEBUGGING,
     "quantization": _QUANTIZATION,
@@ -407,17 +408,15 @@ OPERATORS: dict[str, Adapter] = {
 def adapter(name: str) -> Adapter | None:
     """The adapter of a function by its name after ``tf.``, whether TensorFlow is there or not."""
     place, _, function = name.rpartition(".")
-    return {**_TABLES, "keras.backend": _KERAS_BACKEND, "compat.v1": _V1}.get(place, {}).get(function)
+    return {**_TABLES, "keras.backend": _KERAS_BACKEND}.get(place, {}).get(function)
 
 
 def function(name: str) -> Adapter | None:
     """The function of that name after ``tf.`` itself, where TensorFlow is loaded and there is an adapter of it."""
     if "tensorflow" not in sys.modules or name.startswith("keras.") or adapter(name) is None:
         return None
-    found: Any = sys.modules["tensorflow"]
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found  # type: ignore[no-any-return]
+    found: Adapter = operator.attrgetter(name)(sys.modules["tensorflow"])
+    return found
 
 
 def redirections() -> list[tuple[Any, str, Adapter]]:
@@ -425,9 +424,7 @@ def redirections() -> list[tuple[Any, str, Adapter]]:
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return []
-    tables: list[tuple[Any, dict[str, Adapter]]] = [
-        (operator.attrgetter(place)(tf) if place else tf, table) for place, table in _TABLES.items()
-    ]
+    tables = _modules(tf)
     for name in ("keras._tf_keras.keras.backend", "tf_keras.backend"):  # where something has looked at them
         if name in sys.modules:
             tables.append((sys.modules[name], _KERAS_BACKEND))
@@ -470,9 +467,13 @@ def _by_function() -> dict[Any, Adapter]:
     import tensorflow as tf
     from tensorflow.python.util import tf_decorator
 
-    places = [(getattr(tf, place) if place else tf, table) for place, table in _TABLES.items()]
     return {
-        tf_decorator.unwrap(getattr(place, name))[1]: adapter
-        for place, table in [(tf.compat.v1, _V1), *places]
+        tf_decorator.unwrap(getattr(module, name))[1]: adapter
+        for module, table in _modules(tf)
         for name, adapter in table.items()
     }
+
+
+def _modules(tf: Any) -> list[tuple[Any, dict[str, Adapter]]]:
+    """The modules of TensorFlow that there are adapters for, with these."""
+    return [(operator.attrgetter(place)(tf) if place else tf, table) for place, table in _TABLES.items()]

@@ -119,7 +119,7 @@ RULES = [
         "two factors",
         fold_chain,
         "(float[B,4] x) => (float[B,4] y) { m = Mul(a, x)  d = Div(m, b)  y = Mul(d, a) }",
-        {"a": floats(4), "b": floats() + np.float32(3)},
+        {"a": floats(4) + np.float32(4), "b": floats() + np.float32(4)},
         "Mul:1",
     ),
     Rule(
