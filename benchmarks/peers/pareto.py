@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,14 @@ from deploy.manifest import Profile
 from engines.calibration.choice import choose
 from engines.calibration.collect import collect
 from engines.calibration.ranges import Ranges
-from engines.graphs import compute_nodes, elements, gate_nodes, load, products, weights_of
+from engines.graphs import compute_nodes, elements, load, products, weights_of
 from engines.recipe import LayerPrecision, Recipe
 from engines.recipe.completion import complete
+from engines.recipe.fp16 import SMALLEST_NORMAL
 from engines.recipe.rules import decide
+from engines.recipe.scales import layer_scales
 from engines.recipe.trained import separate
+from engines.recipe.validation import unquantizable
 from engines.search.cost import Cost, moved, nominal
 from engines.search.groups import Group, chosen, groups_of
 from engines.search.pareto import curve
@@ -42,6 +45,7 @@ from engines.targets.base import find
 
 EVERY = 4
 """Of the held-out inputs: a curve is many recipes."""
+WIDE = "ours, gates and small products too"
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,29 @@ class Spot:
 class Compared:
     """One model: our curve, the cheapest recipe first, and the other tools' points by name, or what they said.
 
-    ``gated``: the curve where gates may be INT8 too, as the other tools have them.
+    ``wide``: the curve where gates and small products may be INT8 too, as the other tools have them.
     """
 
     name: str
     curve: tuple[Spot, ...]
-    gated: tuple[Spot, ...]
+    wide: tuple[Spot, ...]
     peers: dict[str, Spot | str]
 
     def best(self, spot: Spot) -> float | None:
         """The SQNR of our best recipe that costs no more, nominally; None where there is none so cheap."""
-        return max((one.sqnr for one in (*self.curve, *self.gated) if one.cost <= spot.cost + 1e-9), default=None)
+        return _best((*self.curve, *self.wide), spot)
+
+    def best_alone(self, spot: Spot) -> float | None:
+        """The same of the curve alone."""
+        return _best(self.curve, spot)
 
     def best_built(self, spot: Spot) -> float | None:
-        """The same by the bytes that the engines move, of the curve alone."""
+        """The same by the bytes that the engines move."""
         return max((one.sqnr for one in self.curve if one.moved <= spot.moved), default=None)
+
+
+def _best(curve: Iterable[Spot], spot: Spot) -> float | None:
+    return max((one.sqnr for one in curve if one.cost <= spot.cost + 1e-9), default=None)
 
 
 def main() -> None:
@@ -115,19 +127,25 @@ def _compared(name: str, pythons: Mapping[str, Path]) -> Compared:
     ranges = collect(model, entry.calibration)
     recipe = decide(model, "int8", ranges)
     alone = _curve(model, recipe, entry.calibration, inputs, exact, costs, build=True)
-    gates = _gated(model, recipe, ranges)
-    gated = _curve(model, gates, entry.calibration, inputs, exact, costs, build=False)
-    return Compared(name, alone, gated, peers)
+    wide = _curve(model, _widened(model, recipe, ranges), entry.calibration, inputs, exact, costs, build=False)
+    return Compared(name, alone, wide, peers)
 
 
-def _gated(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Recipe:
-    """The recipe with its gates in INT8 too, and the ranges chosen anew for that."""
-    gates = gate_nodes(model)
-    layers = (
-        LayerPrecision(layer.name, "int8", "a gate, as other tools have it") if layer.name in gates else layer
-        for layer in recipe.layers
-    )
-    start = complete(dataclasses.replace(recipe, layers=tuple(layers)), model, ranges)
+def _widened(model: ir.Model, recipe: Recipe, ranges: Ranges) -> Recipe:
+    """The recipe with all its FP16 layers that can be INT8 in INT8 too, and the ranges chosen anew for that.
+
+    The engine computes in FP16, which has to hold the scales: a smaller one is raised. The other tools' are FP32.
+    """
+    weights = {node.name: weights_of(node) for node in compute_nodes(model) if not unquantizable(node)}
+
+    def widened(layer: LayerPrecision) -> LayerPrecision:
+        found = weights.get(layer.name)
+        if found is None or layer.precision != "fp16":
+            return layer
+        scales = tuple(max(scale, SMALLEST_NORMAL) for scale in layer_scales("int8", found))
+        return LayerPrecision(layer.name, "int8", "as other tools have it", scales)
+
+    start = complete(dataclasses.replace(recipe, layers=tuple(map(widened, recipe.layers))), model, ranges)
     return ours.with_ranges(start, choose(model, start, ranges))
 
 
@@ -203,9 +221,7 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
     options = " ".join(f"--{name} PYTHON" for name in pythons)
     packages = "; ".join(versions(python, name) for name, python in pythons.items())
     spots = [(each, tool, spot) for each in found for tool, spot in each.peers.items() if isinstance(spot, Spot)]
-    above = [(each.name, tool) for each, tool, spot in spots if (each.best(spot) or -np.inf) < spot.sqnr]
     built = [(each, tool, spot) for each, tool, spot in spots if spot.moved]
-    above_built = [(each.name, tool) for each, tool, spot in built if (each.best_built(spot) or -np.inf) < spot.sqnr]
     lines = [
         "# The curve beside other tools' points",
         "",
@@ -218,14 +234,17 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
         "the bytes that they move: of TensorRT-RTX's engine, a tool's layers and scales in our placement. MCT gives no "
         "graph; it quantizes every layer.",
         "",
-        "*Ours, gates too*: the same with the gates of attention (SE, CBAM) among what may be INT8. Our rules keep "
-        "them in FP16: they have next to none of the multiplications, but their weights are nominal bytes too. So are "
-        "those of the products that gain nothing in 8 bits (`engines.recipe.rules`), which stay FP16 in both: no "
-        "recipe of ours is as cheap by nominal bytes as all layers in INT8.",
+        f"*{WIDE[0].upper()}{WIDE[1:]}*: the same with all that may be INT8, as in the other tools. Our rules "
+        "(`engines.recipe.rules`) keep in FP16 the gates of attention (SE, CBAM), which have next to none of the "
+        "multiplications, and the products that gain nothing in 8 bits; but their weights and inputs are nominal bytes "
+        "too, so no recipe of *ours* is as cheap by nominal bytes as all layers in INT8. A weight's scale that FP16 "
+        "cannot hold, for which our rules keep a layer in FP16 too, is raised here.",
         "",
-        f"By nominal bytes {_verdict(len(spots), above)}",
+        f"By nominal bytes, both curves together, {_verdict(spots, Compared.best)}",
         "",
-        f"By the bytes that the engines move, our rules' curve alone, {_verdict(len(built), above_built)}",
+        f"By nominal bytes, our rules' curve alone, {_verdict(spots, Compared.best_alone)}",
+        "",
+        f"By the bytes that the engines move, our rules' curve alone, {_verdict(built, Compared.best_built)}",
         "",
         f"![The curves]({output.with_suffix('.svg').name})",
         "",
@@ -235,9 +254,13 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
     return lines
 
 
-def _verdict(count: int, above: list[tuple[str, str]]) -> str:
-    text = f"{count - len(above)} of {count} points of other tools lie below ours or on it"
-    return f"{text}; above: {', '.join(f'{tool} on {name}' for name, tool in above)}." if above else f"{text}."
+def _verdict(spots: list[tuple[Compared, str, Spot]], best: Callable[[Compared, Spot], float | None]) -> str:
+    found = [(each.name, tool, best(each, spot), spot.sqnr) for each, tool, spot in spots]
+    none = sum(ours is None for _, _, ours, _ in found)
+    above = [f"{tool} on {name}" for name, tool, ours, sqnr in found if ours is not None and ours < sqnr]
+    text = f"{len(found) - none - len(above)} of {len(found)} points of other tools lie below ours or on it"
+    text += f"; for {none} we have none so cheap" if none else ""
+    return f"{text}; above: {', '.join(above)}." if above else f"{text}."
 
 
 def _section(each: Compared) -> list[str]:
@@ -247,7 +270,7 @@ def _section(each: Compared) -> list[str]:
         "| recipe | cost | SQNR dB | kernels | moved KiB | ours at no more cost, dB | at no more bytes moved, dB |",
         "|---" * 7 + "|",
         *(f"| ours | {_figures(spot)} | | |" for spot in each.curve),
-        *(f"| ours, gates too | {_figures(spot)} | | |" for spot in each.gated),
+        *(f"| {WIDE} | {_figures(spot)} | | |" for spot in each.wide),
     ]
     for tool, spot in each.peers.items():
         if isinstance(spot, str):
@@ -270,7 +293,7 @@ def _drawing(found: list[Compared]) -> str:
     panels = {}
     for each in found:
         peers = {tool: [(spot.cost, spot.sqnr)] for tool, spot in each.peers.items() if isinstance(spot, Spot)}
-        lines = {"ours": each.curve, "ours, gates too": each.gated}
+        lines = {"ours": each.curve, WIDE: each.wide}
         panels[each.name] = {name: [(spot.cost, spot.sqnr) for spot in spots] for name, spots in lines.items()} | peers
     return draw(panels, "cost, of FP16's", "SQNR, dB")
 
