@@ -21,7 +21,10 @@ from benchmarks.packages.workers import measured
 from deploy.files import replacing
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-PACKAGES = {"keras_hub": "benchmarks.packages.keras_hub_models"}
+PACKAGES = {
+    "keras_hub": "benchmarks.packages.keras_hub_models",
+    "keras_cv_attention_models": "benchmarks.packages.kecam_models",
+}
 """Name of a package -> the module with its ``MODELS`` and how it is installed (``INSTALL``)."""
 
 

@@ -55,6 +55,7 @@ def objects(model: Any) -> dict[str, Any]:
     import tf_keras
 
     live: dict[str, Any] = {}
+    made: set[Any] = set()
     found: dict[str, Any] = {k: x for k, x in tf_keras.utils.get_custom_objects().items() if not isinstance(x, type)}
     for layer in _layers(model):
         if _is_own(layer):
@@ -66,7 +67,7 @@ def objects(model: Any) -> dict[str, Any]:
             )
         registered = tf_keras.utils.get_registered_name(type(layer))
         found[registered] = _class(type(layer), live)
-        _make_twins(layer)
+        _make_twins(layer, made)
     return found
 
 
@@ -85,7 +86,7 @@ def around(model: Any) -> Any:
         return keras.Input(tuple(entry.shape)[1:], dtype=entry.dtype.name, name=name)
 
     inputs = [keras.tree.map_structure(tensor, given) for given in spec[0]]
-    _make_twins(model)
+    _make_twins(model, set())
     outputs = LiveLayer(model)(*inputs)
     return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name.replace("/", "_"))
 
@@ -118,13 +119,15 @@ def _class(cls: type, live: Mapping[str, Any]) -> type:
     return type(cls.__name__, (LiveLayer,), {"from_config": classmethod(from_config)})
 
 
-def _make_twins(layer: Any) -> None:
+def _make_twins(layer: Any, made: set[Any]) -> None:
+    """Twins of the layers in a layer with the weights of now; ``made``: those that have theirs from this conversion."""
     for inner in layer._flatten_layers(include_self=False, recursive=False):
-        if inner not in _TWINS:
-            _TWINS[inner] = _twin(inner)
+        if inner not in made:
+            made.add(inner)
+            _TWINS[inner] = _twin(inner, made)
 
 
-def _twin(layer: Any) -> Any:
+def _twin(layer: Any, made: set[Any]) -> Any:
     """A layer of Keras 3 for one of `tf_keras` that another calls; the layer's own code where Keras 3 has none."""
     import tf_keras
 
@@ -135,7 +138,7 @@ def _twin(layer: Any) -> Any:
     if _is_own(layer) and hasattr(keras.layers, type(layer).__name__):
         with contextlib.suppress(Exception):  # its own code runs then
             return _equal(layer)
-    _make_twins(layer)
+    _make_twins(layer, made)
     return LiveLayer(layer)
 
 
@@ -147,7 +150,7 @@ def _equal(layer: Any) -> Any:
     with keras.saving.custom_object_scope({**legacy.objects(), **functions}):
         twin = keras.saving.deserialize_keras_object(legacy.layer_object(entry))
     if layer.weights:
-        twin.build(keras.tree.map_structure(lambda x: x, layer._build_input_shape))
+        twin.build(tuple(layer._build_input_shape))
         twin.set_weights(layer.get_weights())
     return twin
 
