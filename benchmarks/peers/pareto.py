@@ -256,8 +256,8 @@ def _page(found: list[Compared], pythons: Mapping[str, Path], output: Path) -> l
 
 def _verdict(spots: list[tuple[Compared, str, Spot]], best: Callable[[Compared, Spot], float | None]) -> str:
     found = [(each.name, tool, best(each, spot), spot.sqnr) for each, tool, spot in spots]
-    none = sum(ours is None for _, _, ours, _ in found)
-    above = [f"{tool} on {name}" for name, tool, ours, sqnr in found if ours is not None and ours < sqnr]
+    none = sum(x is None for _, _, x, _ in found)
+    above = [f"{tool} on {name} by {y - x:.2g} dB" for name, tool, x, y in found if x is not None and x < y]
     text = f"{len(found) - none - len(above)} of {len(found)} points of other tools lie below ours or on it"
     text += f"; for {none} we have none so cheap" if none else ""
     return f"{text}; above: {', '.join(above)}." if above else f"{text}."
