@@ -39,8 +39,8 @@ from keras.src.utils import tf_utils
 
 from converters import equation, fake_quantization
 from converters.loading import live_layers
-from converters.tensorflow_adapters import attributes
-from converters.tensorflow_adapters import functions as tensorflow_functions
+from converters.tensorflow_adapters import attributes, places
+from converters.tensorflow_adapters.operators import OPERATORS
 from converters.tracing.unknown_sizes import has_symbolic, is_computed
 from converters.variables import aligned, can_share, is_aligned, share
 from deploy.errors import ConversionError
@@ -243,19 +243,19 @@ def symbolic_calls(
             if name not in functions:
                 replace(module, name, redirect(name, getattr(module, name), public))
         if "tensorflow" in sys.modules:
-            _speak_tensorflow(undo)
-        undo.enter_context(tensorflow_functions.dispatched(has_symbolic))
-        for module, name, adapter in tensorflow_functions.redirections():
+            undo.enter_context(attributes.spoken())
+        undo.enter_context(places.dispatched(has_symbolic))
+        for module, name, adapter in places.redirections():
             replace(module, name, redirect("", getattr(module, name), adapter))
         live = live_layers.layer_class()
         if live is not None:
             replace(live, "__call__", redirect("", live.__call__, live_layers.called))
-        for variable, name in tensorflow_functions.writes():
+        for variable, name in places.writes():
             replace(variable, name, _no_write)
-        for cls in (keras.Variable, *tensorflow_functions.indexed()):
+        for cls in (keras.Variable, *places.indexed()):
             replace(cls, "__getitem__", _indexed(cls.__getitem__))
-        for cls in tensorflow_functions.indexed():
-            for name, public in tensorflow_functions.OPERATORS.items():
+        for cls in places.indexed():
+            for name, public in OPERATORS.items():
                 replace(cls, name, redirect("", getattr(cls, name), public))
         replace(backend.core, "custom_gradient", _without_gradient)
         replace(Operation, "__new__", _unsaved(Operation.__new__))
@@ -349,23 +349,6 @@ def uncopied_configs() -> Iterator[None]:
 def _zeros(initializer: Any, shape: Any, dtype: Any = None) -> Any:
     kind = keras.backend.standardize_dtype(dtype)
     return share(aligned(shape, kind)) if can_share(shape, kind) else keras.ops.zeros(shape, kind)
-
-
-def _speak_tensorflow(undo: contextlib.ExitStack) -> None:
-    """Gives symbolic values what TensorFlow's have, for this thread, until ``undo`` is closed."""
-    owner, cls = threading.get_ident(), keras.KerasTensor
-    for name, kind in (("shape", attributes.Shape), ("dtype", attributes.DType)):
-        plain = vars(cls)[name]
-
-        def get(self: Any, plain: Any = plain, kind: Any = kind) -> Any:
-            found = plain.fget(self)
-            return kind(found) if threading.get_ident() == owner else found
-
-        undo.callback(setattr, cls, name, plain)
-        setattr(cls, name, property(get, plain.fset))
-    for method in (attributes.get_shape, attributes.set_shape):
-        undo.callback(delattr, cls, method.__name__)
-        setattr(cls, method.__name__, method)
 
 
 def _replacing(undo: contextlib.ExitStack) -> Callable[[Any, str, Function], None]:

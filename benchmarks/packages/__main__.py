@@ -25,7 +25,8 @@ PACKAGES = {
     "keras_hub": "benchmarks.packages.keras_hub_models",
     "keras_cv_attention_models": "benchmarks.packages.kecam_models",
 }
-"""Name of a package -> the module with its ``MODELS`` and how it is installed (``INSTALL``)."""
+"""Name of a package -> the module with its ``MODELS``, how it is installed (``INSTALL``), and the ``ENVIRONMENT`` that
+it needs, if any."""
 
 
 def main() -> None:
@@ -42,7 +43,8 @@ def main() -> None:
     for package in [arguments.package] if arguments.package else PACKAGES:
         only = arguments.only.split(",") if arguments.only else [*modules[package].MODELS]
         names = [name for name in modules[package].MODELS if name in only]
-        for name, row in measured(PACKAGES[package], names, arguments.limit):
+        environment = getattr(modules[package], "ENVIRONMENT", {})
+        for name, row in measured(PACKAGES[package], names, arguments.limit, environment):
             print(name, row, flush=True)
             rows.setdefault(package, {})[name] = row
             _write(rows, {name: [*module.MODELS] for name, module in modules.items()}, kept)

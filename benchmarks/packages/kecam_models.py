@@ -6,16 +6,15 @@ https://github.com/leondgarse/keras_cv_attention_models
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 from benchmarks.packages.entry import Entry
 
 INSTALL = "pip install --no-deps keras-cv-attention-models tf_keras tqdm pillow"
+ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}
 
 
 def _build(family: str, name: str) -> Any:
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     from converters.loading import in_keras_3
 
     module = getattr(importlib.import_module("keras_cv_attention_models"), family)

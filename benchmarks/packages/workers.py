@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 from benchmarks.packages.entry import Entry
 from benchmarks.packages.measuring import measure
 
 
-def measured(module: str, names: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each model's row, in order; ``limit`` is the seconds that one may take."""
+def measured(
+    module: str, names: Sequence[str], limit: int, environment: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each model's row, in order; ``limit`` is the seconds that one may take, ``environment`` what the process gets."""
     context = multiprocessing.get_context("spawn")
     left = list(names)
     while left:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, module, left), daemon=True)
-        process.start()
+        with mock.patch.dict(os.environ, environment):  # from its start: libraries read it when they are imported
+            process.start()
         theirs.close()
         while left:
             try:

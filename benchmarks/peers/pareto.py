@@ -82,8 +82,8 @@ class Compared:
         return _best(self.curve, spot)
 
     def best_built(self, spot: Spot) -> float | None:
-        """The same by the bytes that the engines move."""
-        return max((one.sqnr for one in self.curve if one.moved <= spot.moved), default=None)
+        """The same by the bytes that the engines move; what was not built moves none."""
+        return max((one.sqnr for one in self.curve if 0 < one.moved <= spot.moved), default=None)
 
 
 def _best(curve: Iterable[Spot], spot: Spot) -> float | None:

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from converters.tensorflow_adapters import functions
+from converters.tensorflow_adapters.operators import OPERATORS
 from converters.tracing.unknown_sizes import has_symbolic
 from deploy.errors import ConversionError
 
@@ -42,14 +43,8 @@ GONE: dict[str, tuple[Any, ...]] = {
 TRAINING = ("_initializer", "_regularizer", "_constraint")
 """Ends of the names of arguments that mean nothing at inference."""
 
-_OPERATORS = {
-    "add": ops.add,
-    "sub": ops.subtract,
-    "mul": ops.multiply,
-    "truediv": ops.true_divide,
-    "pow": ops.power,
-    "neg": ops.negative,
-    "matmul": ops.matmul,
+_OPERATORS = {name: OPERATORS[f"__{name}__"] for name in ("add", "sub", "mul", "truediv", "pow", "matmul")} | {
+    "neg": ops.negative
 }
 _SWAPPED = {f"r{name}": function for name, function in _OPERATORS.items()}
 

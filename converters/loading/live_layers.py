@@ -56,7 +56,7 @@ def objects(model: Any) -> dict[str, Any]:
 
     live: dict[str, Any] = {}
     made: set[Any] = set()
-    found: dict[str, Any] = {k: x for k, x in tf_keras.utils.get_custom_objects().items() if not isinstance(x, type)}
+    found = _functions()
     for layer in _layers(model):
         if _is_own(layer):
             continue
@@ -142,12 +142,16 @@ def _twin(layer: Any, made: set[Any]) -> Any:
     return LiveLayer(layer)
 
 
-def _equal(layer: Any) -> Any:
+def _functions() -> dict[str, Any]:
+    """The functions that are registered with `tf_keras`, by registered name."""
     import tf_keras
 
+    return {name: x for name, x in tf_keras.utils.get_custom_objects().items() if not isinstance(x, type)}
+
+
+def _equal(layer: Any) -> Any:
     entry = {"class_name": type(layer).__name__, "config": layer.get_config()}
-    functions = {k: x for k, x in tf_keras.utils.get_custom_objects().items() if not isinstance(x, type)}
-    with keras.saving.custom_object_scope({**legacy.objects(), **functions}):
+    with keras.saving.custom_object_scope({**legacy.objects(), **_functions()}):
         twin = keras.saving.deserialize_keras_object(legacy.layer_object(entry))
     if layer.weights:
         twin.build(tuple(layer._build_input_shape))

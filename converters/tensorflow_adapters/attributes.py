@@ -6,12 +6,15 @@ are a tuple and a string with TensorFlow's attributes, so that all that Keras do
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any, SupportsIndex
 
 import ml_dtypes
 import numpy as np
+from keras import KerasTensor
 
 
 class Shape(tuple):  # type: ignore[type-arg]
@@ -111,3 +114,23 @@ def set_shape(tensor: Any, shape: Iterable[int | None]) -> None:
         None not in pair and pair[0] != pair[1] for pair in zip(given, known, strict=True)
     ):
         raise ValueError(f"a value of shape {known} cannot have shape {given}")
+
+
+@contextlib.contextmanager
+def spoken() -> Iterator[None]:
+    """For the length of the block, and in this thread, every `keras.KerasTensor` has these."""
+    owner, cls = threading.get_ident(), KerasTensor
+    with contextlib.ExitStack() as undo:
+        for name, kind in (("shape", Shape), ("dtype", DType)):
+            plain = vars(cls)[name]
+
+            def get(self: Any, plain: Any = plain, kind: Any = kind) -> Any:
+                found = plain.fget(self)
+                return kind(found) if threading.get_ident() == owner else found
+
+            undo.callback(setattr, cls, name, plain)
+            setattr(cls, name, property(get, plain.fset))
+        for method in (get_shape, set_shape):
+            undo.callback(delattr, cls, method.__name__)
+            setattr(cls, method.__name__, method)
+        yield

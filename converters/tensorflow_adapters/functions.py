@@ -6,13 +6,8 @@ only those are listed that look at what a KerasTensor has not; the others are wr
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import operator
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -320,7 +315,7 @@ _QUANTIZATION: dict[str, Adapter] = {
     "quantize_and_dequantize": quantization.quantize_and_dequantize,
     "quantize_and_dequantize_v2": quantization.quantize_and_dequantize,
 }
-_KERAS_BACKEND: dict[str, Adapter] = {
+KERAS_BACKEND: dict[str, Adapter] = {
     "all": ops.all,
     "any": ops.any,
     "argmax": keras_backend.arg(ops.argmax),
@@ -352,7 +347,7 @@ _V1: dict[str, Adapter] = {  # what the functions above call in turn, and a tf_k
     "transpose": shapes.transpose,
 }
 
-_TABLES = {
+TABLES: dict[str, dict[str, Adapter]] = {
     "": _TOP,
     "nn": _NN,
     "math": _MATH,
@@ -364,51 +359,13 @@ _TABLES = {
     "quantization": _QUANTIZATION,
     "signal": _SIGNAL,
 }
-
-
-def writes() -> list[tuple[Any, str]]:
-    """(class, name) of each method that changes a tf.Variable, where TensorFlow is loaded."""
-    if "tensorflow" not in sys.modules:
-        return []
-    from tensorflow.python.ops.resource_variable_ops import ResourceVariable
-
-    prefixes = ("assign", "scatter_", "batch_scatter_")
-    return [(cls, name) for cls in ResourceVariable.__mro__ for name in vars(cls) if name.startswith(prefixes)]
-
-
-def indexed() -> list[type]:
-    """The classes of TensorFlow's values, where it is loaded: a model may index one with a size or a symbolic value."""
-    if "tensorflow" not in sys.modules:
-        return []
-    from tensorflow.python.framework.tensor import Tensor
-    from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
-
-    return [Tensor, BaseResourceVariable]
-
-
-OPERATORS: dict[str, Adapter] = {
-    "__add__": ops.add,
-    "__and__": ops.logical_and,
-    "__floordiv__": ops.floor_divide,
-    "__ge__": ops.greater_equal,
-    "__gt__": ops.greater,
-    "__le__": ops.less_equal,
-    "__lt__": ops.less,
-    "__matmul__": ops.matmul,
-    "__mod__": ops.mod,
-    "__mul__": ops.multiply,
-    "__or__": ops.logical_or,
-    "__pow__": ops.power,
-    "__sub__": ops.subtract,
-    "__truediv__": ops.true_divide,
-}
-"""What an operator of a TensorFlow value is, where the other operand is symbolic; of its own it is an error."""
+"""By the module's name after ``tf.``; `converters.tensorflow_adapters.places` puts them there."""
 
 
 def adapter(name: str) -> Adapter | None:
     """The adapter of a function by its name after ``tf.``, whether TensorFlow is there or not."""
     place, _, function = name.rpartition(".")
-    return {**_TABLES, "keras.backend": _KERAS_BACKEND}.get(place, {}).get(function)
+    return {**TABLES, "keras.backend": KERAS_BACKEND}.get(place, {}).get(function)
 
 
 def function(name: str) -> Adapter | None:
@@ -417,63 +374,3 @@ def function(name: str) -> Adapter | None:
         return None
     found: Adapter = operator.attrgetter(name)(sys.modules["tensorflow"])
     return found
-
-
-def redirections() -> list[tuple[Any, str, Adapter]]:
-    """(module, name, adapter) of each function, where TensorFlow is loaded; a layer written in it has loaded it."""
-    tf = sys.modules.get("tensorflow")
-    if tf is None:
-        return []
-    tables = _modules(tf)
-    for name in ("keras._tf_keras.keras.backend", "tf_keras.backend"):  # where something has looked at them
-        if name in sys.modules:
-            tables.append((sys.modules[name], _KERAS_BACKEND))
-    from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
-
-    found = [(module, name, adapter) for module, table in tables for name, adapter in table.items()]
-    return [*found, (Function, "__call__", control.function)]
-
-
-@contextlib.contextmanager
-def dispatched(is_symbolic: Callable[..., bool]) -> Iterator[None]:
-    """For the length of the block, and in this thread, what TensorFlow refuses to do with symbolic values its adapter
-    does: functions that a module has imported by name, which no redirection reaches.
-    """
-    if "tensorflow" not in sys.modules:
-        yield
-        return
-    from tensorflow.python.util import dispatch, tf_decorator
-
-    owner, known = threading.get_ident(), _by_function()
-
-    class Dispatcher(dispatch.GlobalOpDispatcher):  # type: ignore[misc]
-        def handle(self, op: Any, args: Any, kwargs: Any) -> Any:
-            found = known.get(tf_decorator.unwrap(op)[1])
-            if found is None or threading.get_ident() != owner or not is_symbolic(args, kwargs):
-                return self.NOT_SUPPORTED
-            return found(*args, **kwargs)
-
-    dispatcher = Dispatcher()
-    dispatcher.register()
-    try:
-        yield
-    finally:
-        dispatch._GLOBAL_DISPATCHERS.remove(dispatcher)
-
-
-@functools.cache
-def _by_function() -> dict[Any, Adapter]:
-    """The adapters by the functions of TensorFlow themselves, without what decorates them."""
-    import tensorflow as tf
-    from tensorflow.python.util import tf_decorator
-
-    return {
-        tf_decorator.unwrap(getattr(module, name))[1]: adapter
-        for module, table in _modules(tf)
-        for name, adapter in table.items()
-    }
-
-
-def _modules(tf: Any) -> list[tuple[Any, dict[str, Adapter]]]:
-    """The modules of TensorFlow that there are adapters for, with these."""
-    return [(operator.attrgetter(place)(tf) if place else tf, table) for place, table in _TABLES.items()]

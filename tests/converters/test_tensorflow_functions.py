@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from converters.convert import convert_model
-from converters.tensorflow_adapters import functions as tensorflow_functions
+from converters.tensorflow_adapters import places as tensorflow_places
 from tests.converters.checking import check
 from tests.converters.tensorflow_only import require_tensorflow
 
@@ -364,7 +364,7 @@ def test_a_layer_decorated_with_tf_function_opens() -> None:
 def test_every_redirected_function_is_tried() -> None:
     places = {tf: "tf", tf.nn: "tf.nn", tf.math: "tf.math", tf.linalg: "tf.linalg", tf.image: "tf.image", K: "K"}
     places |= {tf.debugging: "tf.debugging", tf.signal: "tf.signal"}
-    redirected = {f"{places[m]}.{name}" for m, name, _ in tensorflow_functions.redirections() if m in places}
+    redirected = {f"{places[m]}.{name}" for m, name, _ in tensorflow_places.redirections() if m in places}
     tried = {name.partition(",")[0] for name in CALLS}
     tried |= {f"tf.math.{name.removeprefix('tf.')}" for name in tried if name.count(".") == 1}
     redirected = {name for name in redirected if not name.startswith("tf.debugging.assert_")}
@@ -375,7 +375,7 @@ SIZES = ("fill", "ones", "range", "zeros")  # of what is not symbolic in these m
 
 
 def test_tensorflow_is_as_it_was_afterwards() -> None:
-    before = {name: getattr(module, name) for module, name, _ in tensorflow_functions.redirections()}
+    before = {name: getattr(module, name) for module, name, _ in tensorflow_places.redirections()}
     convert_model(_model(tf.nn.relu))
-    assert before == {name: getattr(module, name) for module, name, _ in tensorflow_functions.redirections()}
+    assert before == {name: getattr(module, name) for module, name, _ in tensorflow_places.redirections()}
     assert np.asarray(tf.reduce_mean(tf.constant([1.0, 3.0]))) == 2.0
